@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* What one member holds in one pool. Claiming and freeing; the words' encoding. */
+#ifndef ACCOUNTING_ACCOUNT_H
+#define ACCOUNTING_ACCOUNT_H
+
+#include "accounting/pool.h"
+
+#define ACCOUNT_STOCK_BITS 14
+#define ACCOUNT_HELD_BITS 36
+#define ACCOUNT_STOCK_MAX ((1u << ACCOUNT_STOCK_BITS) - 1)
+
+static inline uint64_t account_word(uint32_t epoch, uint64_t held, uint64_t stock)
+{
+	return (uint64_t)epoch << (ACCOUNT_HELD_BITS + ACCOUNT_STOCK_BITS) |
+	       held << ACCOUNT_STOCK_BITS | stock;
+}
+
+static inline uint32_t account_epoch(uint64_t word)
+{
+	return (uint32_t)(word >> (ACCOUNT_HELD_BITS + ACCOUNT_STOCK_BITS));
+}
+
+static inline uint64_t account_held(uint64_t word)
+{
+	return (word >> ACCOUNT_STOCK_BITS) & ((1ull << ACCOUNT_HELD_BITS) - 1);
+}
+
+static inline uint64_t account_stock(uint64_t word)
+{
+	return word & ACCOUNT_STOCK_MAX;
+}
+
+static inline uint16_t account_meta_group(uint64_t meta)
+{
+	return (uint16_t)meta;
+}
+
+static inline unsigned account_meta_resource(uint64_t meta)
+{
+	return (unsigned)(meta >> 24) & 0xff;
+}
+
+static inline struct account *account_of(const struct segment *seg, uint32_t account)
+{
+	return &seg->counters->account[account];
+}
+
+/* Claims a free account for `member` in (resource, group); word and class counters are 0 and of the
+ * current epoch. -ENOSPC: ACCOUNTS_MAX are in use; -ENOMEM: the file system of the segment is full.
+ * Lock-free; anybody may claim for a member whose slot he owns. */
+int account_claim(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group,
+		  unsigned slot, uint32_t *ret_account);
+
+/* Gives an account back. Nothing may be held or in stock. */
+void account_free(const struct segment *seg, uint32_t account);
+
+/* Adds to (or, negative, takes from) what is held under a class; a statistic. */
+static inline void account_class_add(const struct segment *seg, uint32_t account, enum class class,
+				     int64_t n)
+{
+	mc_add_relaxed(&account_of(seg, account)->class[class], (uint64_t)n);
+}
+
+#endif

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/* Charging an account and all pools above it. */
+#include "accounting/charge.h"
+
+#include "accounting/check.h"
+#include "accounting/step.h"
+#include "accounting/stock.h"
+
+#include <errno.h>
+
+/* One charge under way. */
+struct attempt {
+	const struct actor *by;
+	struct account *account;
+	unsigned resource;
+	uint16_t leaf;
+	uint64_t n;
+	uint32_t epoch;
+	uint16_t refused; /* the group that said no */
+};
+
+void charge_down(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n,
+		 uint32_t epoch)
+{
+	while (n && group != GROUP_NIL) {
+		int err = pool_cancel(seg, resource, group, n, epoch);
+
+		STEP(U4);
+		if (err == -ESTALE)
+			return;
+		if (err == -EBUSY)
+			(void)recount_wait(seg, resource);
+		else
+			group = group_parent(seg, group);
+	}
+}
+
+/* C1 and U1 share their form: one swap of the own account. */
+static bool take_from_stock(struct account *account, uint64_t n)
+{
+	uint64_t word = mc_load_full(&account->word);
+
+	while (account_stock(word) >= n)
+		if (mc_cas_full(&account->word, &word,
+				account_word(account_epoch(word), account_held(word) + n,
+					     account_stock(word) - n)))
+			return true;
+	return false;
+}
+
+static bool is_any_tight(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n)
+{
+	for (; group != GROUP_NIL; group = group_parent(seg, group))
+		if (pool_is_tight(seg, resource, group, n))
+			return true;
+	return false;
+}
+
+/* C4r: gives back what the levels below `upto` got. -ESTALE: a recount wiped it. */
+static int undo(const struct attempt *t, uint64_t b, uint16_t upto)
+{
+	uint16_t g = t->leaf;
+
+	while (g != upto) {
+		int err = pool_cancel(t->by->seg, t->resource, g, b, t->epoch);
+
+		STEP(C4r);
+		if (err)
+			return -ESTALE;
+		g = group_parent(t->by->seg, g);
+	}
+	return -ENOMEM;
+}
+
+/* C4. 0; -ESTALE: again from C3; -ENOMEM: t->refused says who. */
+static int up(struct attempt *t, uint64_t b)
+{
+	for (uint16_t g = t->leaf; g != GROUP_NIL; g = group_parent(t->by->seg, g)) {
+		int err = pool_try_charge(t->by->seg, t->resource, g, b, t->epoch);
+
+		STEP(C4);
+		if (err == -ESTALE)
+			return err;
+		if (err) {
+			t->refused = g;
+			return undo(t, b, g);
+		}
+	}
+	return 0;
+}
+
+/* C4 without limits; counts the groups that are over. */
+static int up_forced(struct attempt *t, enum over cause)
+{
+	uint16_t over[GROUP_DEPTH_MAX + 1];
+	unsigned overs = 0;
+
+	for (uint16_t g = t->leaf; g != GROUP_NIL; g = group_parent(t->by->seg, g)) {
+		int err = pool_charge(t->by->seg, t->resource, g, t->n, t->epoch);
+
+		STEP(C4);
+		if (err < 0)
+			return err;
+		if (err > 0 && overs < GROUP_DEPTH_MAX + 1)
+			over[overs++] = g;
+	}
+	while (overs)
+		pool_count_over(t->by->seg, t->resource, over[--overs], cause);
+	return 0;
+}
+
+/* C5: the point at which the charge happens. */
+static int commit(const struct attempt *t, uint64_t b)
+{
+	uint64_t word = mc_load_full(&t->account->word);
+	uint64_t stock;
+
+	do {
+		if (account_epoch(word) != t->epoch)
+			return -ESTALE;
+		stock = account_stock(word) + (b - t->n);
+		if (!CHECK(stock <= ACCOUNT_STOCK_MAX))
+			stock = ACCOUNT_STOCK_MAX;
+	} while (!mc_cas_full(&t->account->word, &word,
+			      account_word(t->epoch, account_held(word) + t->n, stock)));
+	STEP(C5);
+	return 0;
+}
+
+/* A stock is only added where there is little of one, and where no limit is near. */
+static uint64_t batch_for(const struct attempt *t)
+{
+	const struct segment *seg = t->by->seg;
+
+	if (t->n >= CHARGE_BATCH || account_stock(mc_load_relaxed(&t->account->word)) >= CHARGE_BATCH ||
+	    is_any_tight(seg, t->resource, t->leaf, t->n + CHARGE_BATCH))
+		return t->n;
+	stock_announce(seg, t->resource, t->leaf);
+	return t->n + CHARGE_BATCH;
+}
+
+static int try_slowly(struct attempt *t)
+{
+	const struct segment *seg = t->by->seg;
+	uint64_t b = batch_for(t);
+	int drains = 0;
+
+	for (;;) {
+		int err;
+
+		t->epoch = recount_wait(seg, t->resource); /* C3 */
+		err = up(t, b);
+		if (!err)
+			err = commit(t, b);
+		if (!err)
+			break;
+		if (err == -ESTALE)
+			continue;
+		if (b > t->n)
+			b = t->n;
+		else if (drains++ < 2 && stock_may_be_below(seg, t->resource, t->refused) &&
+			 stock_drain(t->by, t->resource, t->refused))
+			continue; /* C4d */
+		else
+			return -ENOMEM;
+	}
+	if (b > t->n)
+		stock_announce(seg, t->resource, t->leaf);
+	return 0;
+}
+
+static struct attempt begin(const struct actor *by, uint32_t account, uint64_t n)
+{
+	struct account *a = account_of(by->seg, account);
+	uint64_t meta = mc_load_relaxed(&a->meta);
+
+	return (struct attempt){
+		.by = by,
+		.account = a,
+		.resource = account_meta_resource(meta),
+		.leaf = account_meta_group(meta),
+		.n = n,
+	};
+}
+
+int charge_try(const struct actor *by, uint32_t account, uint64_t n, uint16_t *ret_refused)
+{
+	struct attempt t = begin(by, account, n);
+	int err;
+
+	if (take_from_stock(t.account, n))
+		return 0;
+	mc_add_full(by->open, 1); /* C2 */
+	STEP(C2);
+	err = n < PAGES_MAX >> 4 ? try_slowly(&t) : -ENOMEM;
+	mc_sub_full(by->open, 1); /* C6 */
+	if (err) {
+		pool_count_refusal(by->seg, t.resource, t.refused, by->member, by->pid, n);
+		if (ret_refused)
+			*ret_refused = t.refused;
+	}
+	return err;
+}
+
+bool charge_has_room(const struct actor *by, uint32_t account, uint64_t n)
+{
+	struct attempt t = begin(by, account, n);
+
+	for (uint16_t g = t.leaf; g != GROUP_NIL; g = group_parent(by->seg, g))
+		if (pool_usage(mc_load_relaxed(&pool_of(by->seg, t.resource, g)->word)) + n >
+		    pool_max(by->seg, t.resource, g))
+			return false;
+	return true;
+}
+
+void charge_force(const struct actor *by, uint32_t account, uint64_t n, enum over cause)
+{
+	struct attempt t = begin(by, account, n);
+
+	if (take_from_stock(t.account, n))
+		return;
+	mc_add_full(by->open, 1);
+	do
+		t.epoch = recount_wait(by->seg, t.resource);
+	while (up_forced(&t, cause) || commit(&t, n));
+	mc_sub_full(by->open, 1);
+}
+
+/* U1. Near a limit nothing is kept: what is given back must be there for others at once. */
+static bool put_into_stock(const struct attempt *t)
+{
+	const struct segment *seg = t->by->seg;
+	uint64_t word = mc_load_full(&t->account->word);
+
+	if (t->n + account_stock(word) > 2 * CHARGE_BATCH ||
+	    is_any_tight(seg, t->resource, t->leaf, 0))
+		return false;
+	stock_announce(seg, t->resource, t->leaf);
+	do {
+		if (account_stock(word) + t->n > 2 * CHARGE_BATCH || account_held(word) < t->n)
+			return false;
+	} while (!mc_cas_full(&t->account->word, &word,
+			      account_word(account_epoch(word), account_held(word) - t->n,
+					   account_stock(word) + t->n)));
+	STEP(U1);
+	stock_announce(seg, t->resource, t->leaf);
+	return true;
+}
+
+/* U3: takes n off what is held; returns what must go down, in the epoch of the word. */
+static uint64_t give(struct attempt *t)
+{
+	bool tight = is_any_tight(t->by->seg, t->resource, t->leaf, 0);
+	uint64_t word = mc_load_full(&t->account->word);
+	uint64_t n, all, keep;
+
+	do {
+		n = t->n;
+		if (!CHECK(account_held(word) >= n)) /* I3 */
+			n = account_held(word);
+		all = account_stock(word) + n;
+		keep = tight ? 0 : account_stock(word) < CHARGE_BATCH ? account_stock(word) : CHARGE_BATCH;
+	} while (!mc_cas_full(&t->account->word, &word,
+			      account_word(account_epoch(word), account_held(word) - n, keep)));
+	STEP(U3);
+	t->epoch = account_epoch(word);
+	return all - keep;
+}
+
+void charge_uncharge(const struct actor *by, uint32_t account, uint64_t n)
+{
+	struct attempt t = begin(by, account, n);
+	uint64_t down;
+
+	if (n == 0 || put_into_stock(&t))
+		return;
+	mc_add_full(by->open, 1); /* U2 */
+	STEP(U2);
+	down = give(&t);
+	charge_down(by->seg, t.resource, t.leaf, down, t.epoch);
+	mc_sub_full(by->open, 1); /* U5 */
+}

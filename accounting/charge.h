@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* Charging an account and all pools above it.
+ *
+ * contract      any thread of any member, the daemon, signal handlers: all operations at any time.
+ * ordering      the swap of the account's word is the point at which a charge or an uncharge happens;
+ *               everything in the pools before it is provisional, everything after it is owed.
+ * progress      lock-free; waits only while a recount is on (recount.h), never for a stopped process.
+ * model         tests/model/accounting.pml has the same steps under the same names.
+ *
+ *   charge      C1 own stock covers it: one swap.         uncharge   U1 into the stock: one swap.
+ *               C2 open++                                            U2 open++
+ *               C3 e = epoch                                         U3 swap: held - n, stock kept small
+ *               C4 pools += b, leaf to root, all of epoch e          U4 pools -= given, all of U3's epoch;
+ *                  refused: C4r undo, C4d drain and again               another epoch: already counted
+ *               C5 swap: held + n, stock + (b - n), epoch e          U5 open--
+ *               C6 open--
+ *   drain       D1 open++  D2 swap: stock 0  D3 pools -= stock (as U4)  D4 open--
+ *
+ * crash table   died after    left behind                      who puts it right
+ *               C1, C5, U1    nothing                          settle: the account says it all
+ *               C2..C4        pools too high, open != 0        settle sees open: recount
+ *               U3, D2        pools too high, open != 0        settle sees open: recount
+ *               stopped anywhere: nobody waits; what it does later fails by epoch or is right.
+ * price         C1, U1: about 10 ns. A slow charge: about 20 ns a level.
+ */
+#ifndef ACCOUNTING_CHARGE_H
+#define ACCOUNTING_CHARGE_H
+
+#include "accounting/recount.h"
+
+/* Units taken in advance, as the kernel's MEMCG_CHARGE_BATCH (64 pages). */
+#define CHARGE_BATCH 64u
+
+/* Who is at work: a member or the daemon, with its counter of open slow paths. */
+struct actor {
+	const struct segment *seg;
+	mc_word32 *open;
+	uint32_t member; /* MEMBER_NIL for the daemon */
+	uint32_t pid;
+};
+
+/* Charges n units. 0; -ENOMEM: a limit refuses, nothing is charged, *ret_refused (may be NULL) is the
+ * group that refused, its failcnt and events are counted. Leaves errno alone. */
+int charge_try(const struct actor *by, uint32_t account, uint64_t n, uint16_t *ret_refused);
+
+/* Charges n units whatever the limits; each group that is over its max afterwards counts `cause`. */
+void charge_force(const struct actor *by, uint32_t account, uint64_t n, enum over cause);
+
+/* True when no limit would refuse n units now, stocks left aside. */
+bool charge_has_room(const struct actor *by, uint32_t account, uint64_t n);
+
+/* Gives n held units back. */
+void charge_uncharge(const struct actor *by, uint32_t account, uint64_t n);
+
+/* U4, D3: takes n from the pools above `group` that are of this epoch. */
+void charge_down(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n,
+		 uint32_t epoch);
+
+#endif

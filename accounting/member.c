@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/* Members: claiming slots, finding them, their accounts. */
+#include "accounting/member.h"
+
+#include "accounting/bell.h"
+#include "accounting/step.h"
+#include "accounting/sys.h"
+
+#include <errno.h>
+#include <string.h>
+
+static char *put_number(char *p, uint32_t v)
+{
+	char digits[10];
+	int n = 0;
+
+	do
+		digits[n++] = (char)('0' + v % 10);
+	while ((v /= 10) != 0);
+	while (n)
+		*p++ = digits[--n];
+	return p;
+}
+
+static const char *skip_fields(const char *p, const char *end, int fields)
+{
+	while (p < end && fields)
+		if (*p++ == ' ')
+			fields--;
+	return p;
+}
+
+/* The name in field 2 may hold anything, so fields are counted from the last ')'. */
+static uint64_t parse_start_time(const char *text, size_t n)
+{
+	const char *end = text + n;
+	const char *p = end;
+	uint64_t v = 0;
+
+	while (p > text && p[-1] != ')')
+		p--;
+	for (p = skip_fields(p, end, 20); p < end && *p >= '0' && *p <= '9'; p++)
+		v = v * 10 + (uint64_t)(*p - '0');
+	return v;
+}
+
+int member_read_start_time(uint32_t pid, uint64_t *ret_ticks)
+{
+	char path[32] = "/proc/self/stat";
+	char text[1024];
+	int fd;
+	long n;
+
+	if (pid)
+		strcpy(put_number(strcpy(path, "/proc/") + 6, pid), "/stat");
+	fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+	if (fd < 0)
+		return fd == -ENOENT ? -ESRCH : fd;
+	n = sys_read(fd, text, sizeof(text));
+	sys_close(fd);
+	if (n <= 0)
+		return n ? (int)n : -ESRCH;
+	*ret_ticks = parse_start_time(text, (size_t)n);
+	return *ret_ticks ? 0 : -ESRCH;
+}
+
+static void raise(mc_word32 *mark, uint32_t to)
+{
+	uint32_t seen = mc_load_full(mark);
+
+	while (seen < to && !mc_cas_full(mark, &seen, to))
+		;
+}
+
+/* Below the mark all slots have their backing. */
+static int claim_at(const struct segment *seg, uint32_t slot, uint32_t pid)
+{
+	struct member *m = member_of(seg, slot);
+	uint64_t state = mc_load_relaxed(&m->state);
+
+	if (member_state(state) != MEMBER_FREE)
+		return -EBUSY;
+	if (slot >= mc_load_full(&seg->counters->header.members_used) &&
+	    segment_populate(seg, m, sizeof(*m)))
+		return -ENOMEM;
+	raise(&seg->counters->header.members_used, slot + 1);
+	return mc_cas_full(&m->state, &state, member_state_word(pid, MEMBER_CLAIMED)) ? 0 : -EBUSY;
+}
+
+static int claim(const struct segment *seg, uint32_t pid, uint32_t *ret)
+{
+	mc_word32 *hint = &seg->counters->header.member_hint;
+	uint32_t from = mc_load_relaxed(hint) % MEMBERS_MAX;
+
+	for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+		uint32_t slot = (from + i) % MEMBERS_MAX;
+		int err = claim_at(seg, slot, pid);
+
+		if (err == -EBUSY)
+			continue;
+		if (!err) {
+			mc_store_relaxed(hint, slot + 1);
+			*ret = slot;
+		}
+		return err;
+	}
+	return -ENOSPC;
+}
+
+static mc_word32 *pid_hint(const struct segment *seg, uint32_t pid)
+{
+	return &seg->counters->member_of_pid[pid % MEMBERS_MAX];
+}
+
+static void set_comm(struct member *m, const char *comm)
+{
+	memset(m->comm, 0, sizeof(m->comm));
+	if (comm)
+		strncpy(m->comm, comm, sizeof(m->comm) - 1);
+}
+
+static void fill(struct member *m, uint64_t start_time, uint16_t group, const char *comm)
+{
+	mc_store_relaxed(&m->start_time, start_time);
+	mc_store_relaxed(&m->open, 0);
+	mc_store_relaxed(&m->flags, 0);
+	mc_store_relaxed(&m->group, group);
+	mc_store_relaxed(&m->asked, group);
+	mc_store_relaxed(&m->refused, 0);
+	mc_add_relaxed(&m->generation, 1);
+	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++)
+		mc_store_relaxed(&m->account[i], 0);
+	set_comm(m, comm);
+}
+
+void member_free(const struct segment *seg, uint32_t member)
+{
+	mc_word32 *hint = &seg->counters->header.member_hint;
+	uint32_t pid = member_pid(mc_load_full(&member_of(seg, member)->state));
+	uint32_t mine = member + 1;
+
+	(void)mc_cas_full(pid_hint(seg, pid), &mine, 0);
+	mc_store_full(&member_of(seg, member)->state, 0);
+	if (member < mc_load_relaxed(hint)) /* low slots first: scans stay short */
+		mc_store_relaxed(hint, member);
+}
+
+static void give_up(const struct segment *seg, uint32_t member)
+{
+	uint32_t account = mc_load_acquire(&member_of(seg, member)->account[0]);
+
+	if (account)
+		account_free(seg, account - 1);
+	member_free(seg, member);
+}
+
+int member_join(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,
+		enum member_state state, const char *comm, uint32_t *ret_member)
+{
+	uint32_t generation = seg->limits->group[group].generation;
+	uint32_t slot = 0;
+	int err = claim(seg, pid, &slot);
+
+	if (err)
+		return err;
+	STEP(J1);
+	if (segment_populate(seg, pid_hint(seg, pid), sizeof(mc_word32)))
+		err = -ENOMEM;
+	else
+		mc_store_full(pid_hint(seg, pid), slot + 1);
+	fill(member_of(seg, slot), start_time, group, comm);
+	if (!err)
+		err = member_account(seg, slot, RESOURCE_MEMORY, group);
+	if (err < 0)
+		goto undo;
+	STEP(J2);
+	mc_store_full(&member_of(seg, slot)->state, member_state_word(pid, state)); /* [O4] */
+	err = -ENOENT;
+	if (group_state(seg, group) != GROUP_LIVE || seg->limits->group[group].generation != generation)
+		goto undo;
+	*ret_member = slot;
+	mc_add_full(&seg->counters->header.members_changed, 1);
+	bell_ring(seg);
+	return 0;
+undo:
+	give_up(seg, slot);
+	return err;
+}
+
+static bool is_member(const struct segment *seg, uint32_t slot, uint32_t pid, uint64_t start_time)
+{
+	struct member *m = member_of(seg, slot);
+	uint64_t state = mc_load_full(&m->state);
+
+	return member_pid(state) == pid && mc_load_relaxed(&m->start_time) == start_time &&
+	       (member_state(state) == MEMBER_LIVE || member_state(state) == MEMBER_OBSERVED);
+}
+
+/* A hint that names another member was overwritten by a pid of the same residue: then a scan decides. */
+int member_find(const struct segment *seg, uint32_t pid, uint64_t start_time, uint32_t *ret_member)
+{
+	uint32_t hint = mc_load_full(pid_hint(seg, pid));
+	uint32_t mark = member_mark(seg);
+
+	if (hint == 0)
+		return -ESRCH;
+	if (hint <= mark && is_member(seg, hint - 1, pid, start_time)) {
+		*ret_member = hint - 1;
+		return 0;
+	}
+	for (uint32_t i = 0; i < mark; i++)
+		if (is_member(seg, i, pid, start_time)) {
+			*ret_member = i;
+			return 0;
+		}
+	return -ESRCH;
+}
+
+static bool is_account_for(const struct segment *seg, uint32_t account, unsigned resource,
+			   uint16_t group)
+{
+	uint64_t meta = mc_load_full(&account_of(seg, account)->meta);
+
+	return account_meta_resource(meta) == resource && account_meta_group(meta) == group;
+}
+
+/* Two threads may claim for the same pool at once; the loser gives his back and takes the winner's. */
+int member_account(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group)
+{
+	struct member *m = member_of(seg, member);
+	uint32_t claimed = 0;
+	unsigned slot = 0;
+	int err = 0;
+
+	for (; slot < MEMBER_ACCOUNTS_MAX; slot++) {
+		uint32_t seen = mc_load_acquire(&m->account[slot]);
+
+		if (seen == 0 && !claimed) {
+			err = account_claim(seg, member, resource, group, slot, &claimed);
+			if (err)
+				return err;
+			claimed++;
+		}
+		if (seen == 0 && mc_cas_full(&m->account[slot], &seen, claimed))
+			return (int)slot;
+		if (is_account_for(seg, seen - 1, resource, group))
+			break;
+	}
+	if (claimed)
+		account_free(seg, claimed - 1);
+	return slot < MEMBER_ACCOUNTS_MAX ? (int)slot : -ENOSPC;
+}
+
+bool member_is_present(const struct segment *seg, uint32_t member)
+{
+	enum member_state s = member_state(mc_load_full(&member_of(seg, member)->state));
+
+	return s == MEMBER_CLAIMED || s == MEMBER_LIVE || s == MEMBER_OBSERVED;
+}
+
+bool member_any_in(const struct segment *seg, uint16_t group)
+{
+	uint32_t mark = member_mark(seg);
+
+	for (uint32_t i = 0; i < mark; i++)
+		if (member_is_present(seg, i) && mc_load_full(&member_of(seg, i)->group) == group)
+			return true;
+	return false;
+}
+
+void member_set_flags(const struct segment *seg, uint32_t member, uint32_t set, uint32_t clear)
+{
+	mc_word32 *flags = &member_of(seg, member)->flags;
+	uint32_t seen = mc_load_full(flags);
+
+	while (!mc_cas_full(flags, &seen, (seen | set) & ~clear))
+		;
+	if (set & MEMBER_EXECING) {
+		mc_add_full(&seg->counters->header.members_changed, 1);
+		bell_ring(seg);
+	}
+}
+
+uint64_t member_held(const struct segment *seg, uint32_t member, unsigned resource)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++) {
+		uint32_t account = mc_load_acquire(&member_of(seg, member)->account[i]);
+		struct account *a;
+
+		if (!account)
+			continue;
+		a = account_of(seg, account - 1);
+		if (account_meta_resource(mc_load_full(&a->meta)) == resource)
+			sum += account_held(mc_load_full(&a->word));
+	}
+	return sum;
+}

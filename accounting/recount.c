@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* Recomputing pools from accounts. */
+#include "accounting/recount.h"
+
+#include "accounting/step.h"
+#include "accounting/sys.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <time.h>
+
+/* One recount under way. */
+struct pass {
+	const struct segment *seg;
+	unsigned resource;
+	uint32_t epoch;
+	uint32_t groups;   /* the marks, read once: R2 and R4 must visit the same pools */
+	uint32_t accounts;
+	uint64_t *sum; /* by group */
+};
+
+static bool begin(struct pass *p)
+{
+	mc_word *now = &p->seg->counters->header.epoch[p->resource];
+	uint64_t seen = mc_load_full(now);
+
+	do
+		p->epoch = ((uint32_t)seen + 1) & EPOCH_MASK;
+	while (!mc_cas_full(now, &seen, EPOCH_RECOUNTING | p->epoch));
+	STEP(R1);
+	p->groups = mc_load_full(&p->seg->limits->header.groups_used); /* [O7] */
+	return true;
+}
+
+static bool hold_pools(struct pass *p)
+{
+	for (uint32_t g = 0; g < p->groups; g++) {
+		mc_word *word = &pool_of(p->seg, p->resource, (uint16_t)g)->word;
+		uint64_t seen = mc_load_full(word);
+
+		do {
+			if (!epoch_is_older(pool_epoch(seen), p->epoch))
+				return false;
+		} while (!mc_cas_full(word, &seen, POOL_BUSY | pool_word(p->epoch, 0)));
+		STEP(R2);
+	}
+	return true;
+}
+
+/* The group is read before the word is swapped: afterwards the account may be somebody else's. */
+static bool visit(struct pass *p, uint32_t account)
+{
+	struct account *a = account_of(p->seg, account);
+	uint64_t meta = mc_load_full(&a->meta);
+	uint64_t word = mc_load_full(&a->word);
+	uint64_t held;
+
+	if (account_meta_resource(meta) != p->resource)
+		return true;
+	do {
+		if (epoch_is_older(p->epoch, account_epoch(word)))
+			return false;
+		held = account_held(word);
+		if (account_epoch(word) == p->epoch) {
+			held += account_stock(word);
+			break;
+		}
+	} while (!mc_cas_full(&a->word, &word, account_word(p->epoch, held, 0)));
+	STEP(R3);
+	p->sum[account_meta_group(meta)] += held;
+	return true;
+}
+
+static bool visit_accounts(struct pass *p)
+{
+	p->accounts = mc_load_full(&p->seg->counters->header.accounts_used);
+	for (uint32_t i = 0; i < p->accounts; i++)
+		if (!visit(p, i))
+			return false;
+	return true;
+}
+
+/* Children into parents. A parent's depth is one less, so going by depth from below adds each once. */
+static void sum_up(struct pass *p)
+{
+	for (int depth = GROUP_DEPTH_MAX; depth > 0; depth--)
+		for (uint32_t g = 1; g < p->groups; g++)
+			if (p->sum[g] && p->seg->limits->group[g].depth == depth)
+				p->sum[group_parent(p->seg, (uint16_t)g)] += p->sum[g];
+}
+
+static bool release_pools(struct pass *p)
+{
+	for (uint32_t g = 0; g < p->groups; g++) {
+		mc_word *word = &pool_of(p->seg, p->resource, (uint16_t)g)->word;
+		uint64_t seen = POOL_BUSY | pool_word(p->epoch, 0);
+
+		if (!mc_cas_full(word, &seen, pool_word(p->epoch, p->sum[g])))
+			return false;
+		STEP(R4);
+	}
+	return true;
+}
+
+static bool end(struct pass *p)
+{
+	uint64_t seen = EPOCH_RECOUNTING | p->epoch;
+
+	return mc_cas_full(&p->seg->counters->header.epoch[p->resource], &seen, p->epoch);
+}
+
+bool recount(const struct segment *seg, unsigned resource)
+{
+	struct pass p = { .seg = seg, .resource = resource };
+	size_t size = (GROUPS_MAX + 1) * sizeof(uint64_t);
+	long at;
+	bool done;
+
+	at = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (sys_is_error(at))
+		return false;
+	p.sum = (uint64_t *)at; /* NOLINT: the kernel's answer is an address */
+	done = begin(&p) && hold_pools(&p) && visit_accounts(&p);
+	if (done) {
+		sum_up(&p);
+		done = release_pools(&p) && end(&p);
+	}
+	(void)sys_munmap(p.sum, size);
+	return done;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* The time runs from the last change: otherwise several waiters would supersede each other for ever. */
+uint32_t recount_wait(const struct segment *seg, unsigned resource)
+{
+	mc_word *now = &seg->counters->header.epoch[resource];
+	uint64_t seen = mc_load_full(now);
+	uint64_t since = 0;
+
+	while (seen & EPOCH_RECOUNTING) {
+		uint64_t again;
+
+		if (since == 0)
+			since = now_ns();
+		else if (now_ns() - since > RECOUNT_WAIT_NS)
+			(void)recount(seg, resource);
+		(void)sys_call3(SYS_sched_yield, 0, 0, 0);
+		again = mc_load_full(now);
+		if (again != seen)
+			since = 0;
+		seen = again;
+	}
+	return (uint32_t)seen & EPOCH_MASK;
+}

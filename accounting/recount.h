@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* Recomputing the pools of a resource from its accounts alone, after somebody died in a slow path.
+ *
+ * contract      anybody may recount at any time, several at once; the youngest wins and every later step
+ *               of an older one fails by its epoch. Nobody is waited for: stopped members hold nothing up.
+ * steps         R1 header.epoch -> recounting | e+1
+ *               R2 pools -> busy, e, 0     R3 accounts -> e, held, 0; summed up the tree
+ *               R4 pools -> e, sum         R5 header.epoch -> e
+ * meanwhile     charges wait or start again; uncharges that stay in the account go on (held + stock does
+ *               not change); uncharges that reach a busy pool wait.
+ * crash         between R1 and R5: whoever waits longer than RECOUNT_WAIT_NS since header.epoch last
+ *               changed recounts himself; a new daemon does so at once.
+ * price         one pass over the accounts and groups in use: 0.7 us for a dozen, < 1 ms for 131,072.
+ */
+#ifndef ACCOUNTING_RECOUNT_H
+#define ACCOUNTING_RECOUNT_H
+
+#include "accounting/account.h"
+
+#define RECOUNT_WAIT_NS 10000000ull
+
+/* R1 to R5. True when it was carried to the end, false when a younger recount took over (which is as
+ * good). Async-signal-safe; takes memory by mmap for the sums, or goes on in a slower way without. */
+bool recount(const struct segment *seg, unsigned resource);
+
+/* C3: the epoch to charge in. Waits while a recount is on, and recounts itself when that one does not
+ * move. */
+uint32_t recount_wait(const struct segment *seg, unsigned resource);
+
+#endif

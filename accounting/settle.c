@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* Taking back what a dead process, or a replaced image, still holds. */
+#include "accounting/settle.h"
+
+#include "accounting/step.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* S2: nothing held, nothing in stock any more; what was there, and in which epoch. */
+static uint64_t take_all(struct account *a, uint32_t *ret_epoch)
+{
+	uint64_t word = mc_load_full(&a->word);
+
+	while (!mc_cas_full(&a->word, &word, account_word(account_epoch(word), 0, 0)))
+		;
+	STEP(S2);
+	*ret_epoch = account_epoch(word);
+	return account_held(word) + account_stock(word);
+}
+
+static uint64_t settle_account(const struct segment *seg, uint32_t account, bool counted)
+{
+	struct account *a = account_of(seg, account);
+	uint64_t meta = mc_load_full(&a->meta);
+	uint32_t epoch = 0;
+	uint64_t units = take_all(a, &epoch);
+
+	if (counted) {
+		charge_down(seg, account_meta_resource(meta), account_meta_group(meta), units, epoch);
+		STEP(S3);
+	}
+	return account_meta_resource(meta) == RESOURCE_MEMORY ? units : 0;
+}
+
+static uint64_t settle_listed(const struct segment *seg, uint32_t member, bool counted)
+{
+	uint64_t units = 0;
+
+	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++) {
+		uint32_t account = mc_load_full(&member_of(seg, member)->account[i]);
+
+		if (account)
+			units += settle_account(seg, account - 1, counted);
+	}
+	return units;
+}
+
+/* A process that died between claiming an account and listing it has one that only a scan finds. */
+static void free_accounts(const struct segment *seg, uint32_t member, bool scan)
+{
+	uint32_t mark = mc_load_full(&seg->counters->header.accounts_used);
+	struct member *m = member_of(seg, member);
+
+	for (uint32_t i = 0; scan && i < mark; i++)
+		if (mc_load_full(&account_of(seg, i)->member) == member + 1)
+			account_free(seg, i);
+	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++) {
+		uint32_t account = mc_load_full(&m->account[i]);
+
+		if (!scan && account)
+			account_free(seg, account - 1);
+		mc_store_full(&m->account[i], 0);
+	}
+}
+
+static void recount_all(const struct segment *seg)
+{
+	for (unsigned r = 0; r < seg->resources; r++)
+		while (mc_load_relaxed(&seg->limits->header.region[r].used) && !recount(seg, r))
+			(void)recount_wait(seg, r);
+	STEP(S4);
+}
+
+uint64_t settle_dead(const struct actor *by, uint32_t member)
+{
+	const struct segment *seg = by->seg;
+	struct member *m = member_of(seg, member);
+	uint64_t state = mc_load_full(&m->state);
+	bool was_live = member_state(state) == MEMBER_LIVE || member_state(state) == MEMBER_OBSERVED;
+	bool was_open;
+	uint64_t units;
+
+	mc_store_full(&m->state, member_state_word(member_pid(state), MEMBER_DEAD));
+	STEP(S0);
+	mc_add_full(by->open, 1); /* S1 */
+	STEP(S1);
+	was_open = mc_load_full(&m->open) != 0;
+	units = settle_listed(seg, member, !was_open);
+	if (was_open)
+		recount_all(seg);
+	mc_store_full(&m->open, 0);
+	free_accounts(seg, member, was_open || !was_live); /* S5 */
+	STEP(S5);
+	member_free(seg, member);
+	mc_sub_full(by->open, 1);
+	return units;
+}
+
+/* The daemon may have taken a slow exec for one without preload. */
+static bool make_live(struct member *m)
+{
+	uint64_t state = mc_load_full(&m->state);
+
+	do {
+		if (member_state(state) != MEMBER_LIVE && member_state(state) != MEMBER_OBSERVED)
+			return false;
+	} while (!mc_cas_full(&m->state, &state, member_state_word(member_pid(state), MEMBER_LIVE)));
+	return true;
+}
+
+/* The own open counter serves as S1: it is raised above what the old image left, so it is never 0 on the
+ * way, and a death in between is settled with a recount. */
+int settle_exec(const struct segment *seg, uint32_t member, uint16_t asked, const char *comm)
+{
+	struct member *m = member_of(seg, member);
+	bool was_open;
+	int err;
+
+	if (!make_live(m))
+		return -ESRCH;
+	was_open = mc_add_full(&m->open, 1) != 0;
+	STEP(S1);
+	(void)settle_listed(seg, member, !was_open);
+	if (was_open)
+		recount_all(seg);
+	free_accounts(seg, member, was_open);
+	memset(m->comm, 0, sizeof(m->comm));
+	strncpy(m->comm, comm, sizeof(m->comm) - 1);
+	if (mc_load_relaxed(&m->asked) != asked) {
+		mc_store_relaxed(&m->asked, asked);
+		mc_store_full(&m->group, asked);
+	}
+	err = member_account(seg, member, RESOURCE_MEMORY, mc_load_full(&m->group));
+	member_set_flags(seg, member, 0, MEMBER_EXECING | MEMBER_PARTIAL);
+	mc_store_full(&m->open, 0);
+	return err < 0 ? err : 0;
+}
+
+unsigned settle_daemon(const struct segment *seg)
+{
+	struct counters_header *h = &seg->counters->header;
+	bool was_open = mc_load_full(&h->daemon_open) != 0;
+	unsigned n = 0;
+
+	for (unsigned r = 0; r < seg->resources; r++) {
+		if (!mc_load_relaxed(&seg->limits->header.region[r].used))
+			continue;
+		if (!was_open && !(mc_load_full(&h->epoch[r]) & EPOCH_RECOUNTING))
+			continue;
+		while (!recount(seg, r))
+			(void)recount_wait(seg, r);
+		n++;
+	}
+	mc_store_full(&h->daemon_open, 0);
+	return n;
+}

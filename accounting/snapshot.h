@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* One reading of a resource over the whole tree: what everybody decides and prints by.
+ *
+ * Counters move while they are read; a snapshot is exact when nothing moves, and otherwise every number
+ * was true at some moment of the reading. Reads only: any process may take one, also from a SEGMENT_READER
+ * mapping. Cost: one pass over accounts and groups in use.
+ */
+#ifndef ACCOUNTING_SNAPSHOT_H
+#define ACCOUNTING_SNAPSHOT_H
+
+#include "accounting/member.h"
+
+struct snapshot_pool {
+	uint64_t usage;		  /* the counter, stocks included */
+	uint64_t current;	  /* what members of this group and below really hold: memory.current */
+	uint64_t peak;		  /* highest usage since reset; never below current */
+	uint64_t class[CLASSES];  /* current by class */
+	uint32_t members;	  /* present members in this group and below */
+	uint32_t members_local;	  /* in this group alone */
+};
+
+struct snapshot {
+	unsigned resource;
+	uint32_t groups;	    /* rows: by group index; of groups that are not live, all 0 */
+	struct snapshot_pool *pool; /* owned */
+};
+
+/* Takes a snapshot. -ENOMEM. */
+int snapshot_take(const struct segment *seg, unsigned resource, struct snapshot *ret);
+void snapshot_free(struct snapshot *s);
+
+/* True when, for every group, usage = stocks + held of its own accounts + usage of its children (I1). Call
+ * when no slow path is open. `ret_group` (may be NULL): the first that is not. */
+bool snapshot_consistent(const struct segment *seg, unsigned resource, uint16_t *ret_group);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* Reserve before a real call, commit or cancel after it: what is not committed is never left behind. */
+#ifndef ACCOUNTING_TICKET_H
+#define ACCOUNTING_TICKET_H
+
+#include "accounting/charge.h"
+
+struct ticket {
+	uint32_t account;
+	uint64_t units; /* reserved */
+};
+
+/* 0, or -ENOMEM with nothing reserved; *ret_refused as charge_try. */
+static inline int ticket_reserve(const struct actor *by, uint32_t account, uint64_t units,
+				 struct ticket *t, uint16_t *ret_refused)
+{
+	int err = charge_try(by, account, units, ret_refused);
+
+	t->account = account;
+	t->units = err ? 0 : units;
+	return err;
+}
+
+/* The call took `actual` units (at most what is reserved) of this class; the rest goes back. */
+static inline void ticket_commit(const struct actor *by, struct ticket *t, uint64_t actual,
+				 enum class class)
+{
+	account_class_add(by->seg, t->account, class, (int64_t)actual);
+	charge_uncharge(by, t->account, t->units - actual);
+	t->units = 0;
+}
+
+static inline void ticket_cancel(const struct actor *by, struct ticket *t)
+{
+	charge_uncharge(by, t->account, t->units);
+	t->units = 0;
+}
+
+/* Ends a committed charge: `units` of `class` are gone. */
+static inline void ticket_return(const struct actor *by, uint32_t account, uint64_t units,
+				 enum class class)
+{
+	account_class_add(by->seg, account, class, -(int64_t)units);
+	charge_uncharge(by, account, units);
+}
+
+#endif
