@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* What a mapping is and whether it is charged when it is made: a pure function of the call. */
+#ifndef PRELOAD_CLASSIFY_H
+#define PRELOAD_CLASSIFY_H
+
+#include "accounting/layout.h"
+
+enum classify_verdict {
+	CLASSIFY_IGNORE,  /* not ours: files, shared objects that have a name */
+	CLASSIFY_RESERVE, /* address space that cannot be touched: charged when mprotect opens it */
+	CLASSIFY_CHARGE,
+};
+
+/* For mmap(..., prot, flags, fd). Where it is to be charged, *ret_class is set.
+ *   private anonymous           anon; stack with MAP_STACK; a reservation with PROT_NONE
+ *   shared anonymous            shmem
+ *   MAP_LOCKED                  pinned instead of anon
+ *   files                       ignored: a page of theirs is the page cache's until it is written */
+enum classify_verdict classify_mapping(int prot, int flags, enum class *ret_class);
+
+/* True when protection `prot` lets pages be touched. */
+bool classify_is_usable(int prot);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* What is done to the heap as a whole. */
+#ifndef PRELOAD_HEAP_H
+#define PRELOAD_HEAP_H
+
+#include <stddef.h>
+
+/* Gives unused pages of all arenas back; the bytes by which the heap shrank. */
+size_t heap_purge(void);
+
+/* One of jemalloc's statistics, in bytes, brought up to date; 0 when there is none of that name. */
+size_t heap_statistic(const char *name);
+
+#endif

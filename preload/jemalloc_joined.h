@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The seam between jemalloc 5.3.0 and us. tools/join-jemalloc makes one object of libjemalloc_pic.a
+ * in which its calls into the page layer and into libc lead to the functions declared in parts 2 and 3 here, which preload/ defines. That the names
+ * exist is checked by configure (join-jemalloc --check) and the linker (--no-undefined); that the
+ * prototypes are right by nobody: they are jemalloc 5.3.0's.
+ *
+ * jemalloc starts at the first call that allocates; its constructor is left out.
+ * Page functions of jemalloc answer true for *failure*. All lengths and addresses are multiples of
+ * the page size.
+ */
+#ifndef PRELOAD_JEMALLOC_JOINED_H
+#define PRELOAD_JEMALLOC_JOINED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <malloc.h>
+#include <pthread.h>
+
+/*
+ * 1. what we get: jemalloc's public interface, malloc and its family included, under its own names: it is
+ * exported as it stands, so that no wrapper is paid for.
+ */
+
+void *mallocx(size_t size, int flags);
+void *rallocx(void *ptr, size_t size, int flags);
+size_t xallocx(void *ptr, size_t size, size_t extra, int flags);
+size_t sallocx(const void *ptr, int flags);
+void dallocx(void *ptr, int flags);
+void sdallocx(void *ptr, size_t size, int flags);
+size_t nallocx(size_t size, int flags);
+
+int mallctl(const char *name, void *oldp, size_t *oldlenp, void *newp, size_t newlen);
+int mallctlnametomib(const char *name, size_t *mibp, size_t *miblenp);
+int mallctlbymib(const size_t *mib, size_t miblen, void *oldp, size_t *oldlenp, void *newp,
+		     size_t newlen);
+void malloc_stats_print(void (*write_cb)(void *, const char *), void *cbopaque,
+			    const char *opts);
+
+/* Exported under jemalloc's own names: programs define or set these two. */
+extern const char *malloc_conf;
+extern void (*malloc_message)(void *cbopaque, const char *s);
+
+/*
+ * Ours to define (hidden); read by jemalloc after everything the user says, so it wins. prof:false
+ * is required: the profiler's libm and unwinder calls are stubs (jemalloc_stubs.c). hpa:false too:
+ * the huge page allocator maps pages by itself, past the page layer.
+ */
+extern const char *malloc_conf_2_conf_harder;
+
+/* internals we call */
+
+/*
+ * What the functions of part 2 stand in front of. pages_map: addr NULL or a wish that is either met
+ * or answered by NULL; *commit says whether the pages are wanted usable; where the system
+ * overcommits it comes back true always. With vm.overcommit_memory=2 uncommitted pages are
+ * PROT_NONE. pages_unmap aborts or complains when munmap fails.
+ */
+void *je_pages_map(void *addr, size_t size, size_t alignment, bool *commit);
+void je_pages_unmap(void *addr, size_t size);
+
+/* Map anew, usable or PROT_NONE. Where the system overcommits both answer true and do nothing. */
+bool je_pages_commit(void *addr, size_t size);
+bool je_pages_decommit(void *addr, size_t size);
+
+/* MADV_DONTNEED, and MADV_FREE; false when done. */
+bool je_pages_purge_forced(void *addr, size_t size);
+bool je_pages_purge_lazy(void *addr, size_t size);
+
+/*
+ * As read by jemalloc's start (je_pages_boot, before its first mapping): vm.overcommit_memory is 0
+ * or 1 (true) or 2 (false), file-local in jemalloc; the system's transparent huge page mode.
+ */
+extern bool je_os_overcommits;
+
+enum je_thp_mode {
+	JE_THP_DEFAULT = 0, /* [madvise] */
+	JE_THP_ALWAYS = 1,  /* [always] */
+	JE_THP_NEVER = 2,   /* [never] */
+	JE_THP_NOT_SUPPORTED = 3,
+};
+extern enum je_thp_mode je_init_system_thp_mode;
+
+/* What jemalloc hands to pthread_atfork: call them in this order around the real fork. */
+void je_jemalloc_prefork(void);
+void je_jemalloc_postfork_parent(void);
+void je_jemalloc_postfork_child(void);
+
+/* 2. what we owe: the page layer */
+
+/*
+ * Heap address space. Called from extent_alloc_mmap only, for arenas: with *commit false when
+ * jemalloc grows its retained space (the rule, with retain:true; commits follow through
+ * mc_pages_commit), with *commit true when it wants pages usable at once: then the charge belongs
+ * here. NULL refuses. *commit must come back as it went in, or jemalloc believes uncommitted pages
+ * committed and never calls mc_pages_commit for them.
+ */
+void *mc_pages_map(void *addr, size_t size, size_t alignment, bool *commit);
+
+/*
+ * Heap address space given back: the excess of an aligned mapping, and all of an arena that is
+ * destroyed. What of it is committed at this moment only the ledger knows.
+ */
+void mc_pages_unmap(void *addr, size_t size);
+
+/*
+ * Heap pages become usable, cease to be. true refuses: a refused commit makes the allocation fail,
+ * a refused decommit makes jemalloc purge instead and keep the pages committed. Both are called
+ * whatever vm.overcommit_memory says; the real je_pages_commit must be called where
+ * je_os_overcommits is false. Pages committed must read as zeros when they were decommitted before.
+ */
+bool mc_pages_commit(void *addr, size_t size);
+bool mc_pages_decommit(void *addr, size_t size);
+
+/* The pages stay committed, their contents go; forced, they read as zeros then. true: not done. */
+bool mc_pages_purge_forced(void *addr, size_t size);
+bool mc_pages_purge_lazy(void *addr, size_t size);
+
+/*
+ * jemalloc's metadata: blocks of 2 MiB and more, never given back but by arena.<i>.destroy, touched
+ * little by little. Called before anything else of ours may have run. NULL makes jemalloc's start
+ * fail. *commit comes in true and must leave true, *zero must leave true when pages read as zeros
+ * (fresh mappings do). mc_base_unmap: false when unmapped, true when it was kept; jemalloc then
+ * purges it through its own page calls.
+ */
+void *mc_base_map(void *addr, size_t size, size_t alignment, bool *zero, bool *commit);
+bool mc_base_unmap(void *addr, size_t size);
+
+/* 3. what we owe: libc's calls as jemalloc makes them */
+
+/*
+ * jemalloc's calls of the names this library wraps; they must reach the kernel and nothing of ours,
+ * and work before any constructor ran. None of them may allocate.
+ */
+void *mc_real_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
+int mc_real_munmap(void *addr, size_t length);
+int mc_real_madvise(void *addr, size_t length, int advice);
+int mc_real_mprotect(void *addr, size_t length, int prot);
+
+/* Called only when a program selects dss for an arena: (void *)-1 keeps the heap on mmap. */
+void *mc_real_sbrk(intptr_t increment);
+
+/*
+ * jemalloc asks once for RTLD_NEXT's "pthread_create", when background_thread is set or asked for.
+ * NULL is a good answer: it then takes mc_real_pthread_create. jemalloc's background threads are
+ * threads like the helper: whoever must run without any refuses here with EAGAIN.
+ */
+void *mc_real_dlsym(void *handle, const char *name);
+int mc_real_pthread_create(pthread_t *ret_thread, const pthread_attr_t *attr,
+			   void *(*start)(void *), void *arg);
+
+/*
+ * Called once at the end of jemalloc's start, with the three je_jemalloc_*fork functions, from
+ * whoever allocates first (often the dynamic linker, before any constructor). libc runs prepare
+ * handlers in the reverse order of registration, so jemalloc's locks would be taken after ours.
+ * Answer 0 without registering and call the three from our own handlers to have the order in hand.
+ * Not 0 makes jemalloc's start fail.
+ */
+int mc_real_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+#endif

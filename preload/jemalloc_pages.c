@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/* The page layer under jemalloc: heap pages are charged where they become usable.
+ *
+ * contract      called with jemalloc's extent locks held, from any thread, before any constructor; must
+ *               not allocate. true means failure, as jemalloc has it.
+ * refusal       jemalloc answers a refused commit by mapping another region, 16 MiB of address space and
+ *               some metadata, and trying there. So a refused thread gets no new region until there is
+ *               room for what it was refused: a request that is refused fails at once, and a later one
+ *               that fits finds its way by itself.
+ * credit        64 KiB a thread are charged by force: its first allocation sets up its cache, and
+ *               jemalloc crashes when that fails.
+ * huge pages    where they are always on, a touched page makes 2 MiB resident and the charge would be
+ *               a lie: heap extents then take small pages.
+ */
+#include "preload/jemalloc_joined.h"
+
+#include "accounting/sys.h"
+#include "accounting/ticket.h"
+#include "preload/ledger.h"
+#include "preload/metadata.h"
+#include "preload/self.h"
+
+#define CREDIT_PAGES 16
+
+/* Pages that this thread was refused last, 0 after a success. volatile: a signal handler may allocate. */
+static __thread volatile uint64_t refused_pages;
+static __thread unsigned credit_used;
+
+const char *malloc_conf_2_conf_harder =
+	"oversize_threshold:0,retain:true,dss:disabled,muzzy_decay_ms:0,prof:false,hpa:false,"
+	"zero_realloc:free"; /* as glibc: realloc(p, 0) frees */
+
+static uint64_t pages_of(size_t size)
+{
+	return size >> MC_PAGE_SHIFT;
+}
+
+static bool charge_on_credit(struct self *self, uint64_t pages)
+{
+	if (credit_used + pages > CREDIT_PAGES)
+		return false;
+	credit_used += (unsigned)pages;
+	account_class_add(self->actor.seg, self->account, CLASS_HEAP, (int64_t)pages);
+	charge_force(&self->actor, self->account, pages, OVER_CREDIT);
+	return true;
+}
+
+static bool charge_as_member(struct self *self, uint64_t pages)
+{
+	struct ticket t;
+
+	refused_pages = 0;
+	if (ticket_reserve(&self->actor, self->account, pages, &t, NULL) == 0) {
+		ticket_commit(&self->actor, &t, pages, CLASS_HEAP);
+		return true;
+	}
+	if (charge_on_credit(self, pages))
+		return true;
+	refused_pages = pages;
+	return false;
+}
+
+static bool is_still_refused(void)
+{
+	struct self *self = self_page;
+
+	if (refused_pages == 0 || !self_get())
+		return false;
+	if (!charge_has_room(&self->actor, self->account, refused_pages))
+		return true;
+	refused_pages = 0;
+	return false;
+}
+
+/* Charges and records; false: refused. */
+static bool take(void *addr, size_t size)
+{
+	struct self *self = self_get();
+	unsigned slot = self ? self->slot : 0;
+
+	if (self_is_off())
+		return true;
+	if (self && !charge_as_member(self, pages_of(size)))
+		return false;
+	if (!self)
+		self_pend((int64_t)pages_of(size));
+	if (!ledger_set(addr, pages_of(size), ledger_value(slot, CLASS_HEAP)))
+		self_mark_partial();
+	metadata_measure(false);
+	return true;
+}
+
+static void return_run(struct self *self, const struct ledger_run *run)
+{
+	if (!ledger_is_charged(run->value))
+		return;
+	if (self)
+		ticket_return(&self->actor, self_account(self, ledger_slot(run->value)), run->pages,
+			      ledger_class(run->value));
+	else
+		self_pend(-(int64_t)run->pages);
+}
+
+static void give_back(void *addr, size_t size)
+{
+	struct self *self = self_get();
+	uint64_t left = pages_of(size);
+	struct ledger_runs runs;
+	char *at = addr;
+
+	while (left) {
+		ledger_take(at, left, &runs);
+		for (unsigned i = 0; i < runs.n; i++)
+			return_run(self, &runs.run[i]);
+		at += (left - runs.lost) << MC_PAGE_SHIFT;
+		left = runs.lost;
+	}
+}
+
+void *mc_pages_map(void *addr, size_t size, size_t alignment, bool *commit)
+{
+	bool wanted = *commit;
+	bool usable = wanted;
+	void *p;
+
+	if (is_still_refused())
+		return NULL;
+	p = je_pages_map(addr, size, alignment, &usable);
+	if (!p)
+		return NULL;
+	if (je_init_system_thp_mode == JE_THP_ALWAYS)
+		(void)sys_madvise(p, size, MADV_NOHUGEPAGE);
+	if (wanted && !take(p, size)) {
+		je_pages_unmap(p, size);
+		return NULL;
+	}
+	*commit = wanted;
+	return p;
+}
+
+void mc_pages_unmap(void *addr, size_t size)
+{
+	give_back(addr, size);
+	je_pages_unmap(addr, size);
+}
+
+bool mc_pages_commit(void *addr, size_t size)
+{
+	if (!take(addr, size))
+		return true;
+	if (je_os_overcommits || !je_pages_commit(addr, size))
+		return false;
+	give_back(addr, size);
+	return true;
+}
+
+/* The contents go before the charge: in between the charge is too high, never too low. */
+bool mc_pages_decommit(void *addr, size_t size)
+{
+	if (je_os_overcommits ? sys_madvise(addr, size, MADV_DONTNEED) != 0
+			      : je_pages_decommit(addr, size))
+		return true;
+	give_back(addr, size);
+	return false;
+}
+
+bool mc_pages_purge_forced(void *addr, size_t size)
+{
+	return je_pages_purge_forced(addr, size);
+}
+
+/* MADV_FREE pages stay charged until the kernel takes them; decommit is what gives back. */
+bool mc_pages_purge_lazy(void *addr, size_t size)
+{
+	(void)addr;
+	(void)size;
+	return true;
+}
+
+void *mc_base_map(void *addr, size_t size, size_t alignment, bool *zero, bool *commit)
+{
+	bool usable = *commit;
+	void *p = je_pages_map(addr, size, alignment, &usable);
+
+	if (!p)
+		return NULL;
+	*zero = true;
+	*commit = usable;
+	metadata_add(p, size);
+	return p;
+}
+
+bool mc_base_unmap(void *addr, size_t size)
+{
+	(void)addr;
+	(void)size;
+	return true; /* kept: only arena.<i>.destroy asks, and jemalloc then purges it */
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* This process as a member: joining, and the account that charges go to.
+ *
+ * What belongs to one process alone lies in a MADV_WIPEONFORK page: however a child was made (fork, _Fork,
+ * a raw clone), it reads zeros there, so it is nobody until it joins by itself, in its parent's group.
+ *
+ * contract      any thread, signal handlers, before any constructor. Never waits: while one thread joins,
+ *               others count what they take as pending, and the joiner charges it.
+ */
+#ifndef PRELOAD_SELF_H
+#define PRELOAD_SELF_H
+
+#include "accounting/charge.h"
+
+enum self_state {
+	SELF_NEW, /* zero: a fresh image, or a fresh child */
+	SELF_JOINING,
+	SELF_MEMBER,
+	SELF_OFF, /* unaccounted for good */
+};
+
+struct self {
+	mc_word32 state;   /* sync: release when MEMBER; enum self_state */
+	uint32_t member;   /* sync: const while MEMBER */
+	uint32_t account;  /* sync: const while MEMBER; memory */
+	uint32_t slot;	   /* sync: const while MEMBER; the account's place in the member's table */
+	struct actor actor; /* sync: const while MEMBER */
+	mc_word pending;   /* sync: relaxed; pages taken before joining */
+};
+
+extern struct self *self_page;
+
+/* This process, joined if that is possible now; NULL while it is not, or for good. */
+struct self *self_get(void);
+
+/* True when this process will never be accounted. */
+bool self_is_off(void);
+
+/* Before joining: pages that were taken (or, negative, given back). */
+void self_pend(int64_t pages);
+
+/* Joins at the latest now, and says so on stderr when it cannot. The constructor's. */
+void self_start(void);
+
+/* In the child of a fork: joins the parent's group. Async-signal-safe. */
+void self_after_fork(void);
+
+/* The account number behind an entry of the member's table. */
+uint32_t self_account(const struct self *self, unsigned slot);
+
+/* Something of this process could not be accounted. */
+void self_mark_partial(void);
+
+/* Before and after an exec call: the daemon looks for a new image. No-ops in a vfork child. */
+void self_exec_begin(void);
+void self_exec_failed(void);
+
+/* Registers a process that cannot be preloaded (pid 0: the caller, about to exec) in this one's group. */
+void self_observe(uint32_t pid);
+
+/* True when this is the process that is the member, not a vfork child running in its memory. */
+bool self_is_own_process(void);
+
+#endif
