@@ -20,6 +20,7 @@ static void raise_mark(const struct segment *seg, uint32_t account)
 static void fill(const struct segment *seg, uint32_t account, uint64_t meta, unsigned resource)
 {
 	struct account *a = account_of(seg, account);
+	mc_word *now = &seg->counters->header.epoch[resource];
 	uint64_t generation = (mc_load_full(&a->meta) >> 32) + 1;
 	uint64_t epoch;
 	uint64_t word;
@@ -28,10 +29,11 @@ static void fill(const struct segment *seg, uint32_t account, uint64_t meta, uns
 	for (unsigned i = 0; i < CLASSES; i++)
 		mc_store_relaxed(&a->class[i], 0);
 	raise_mark(seg, account);
-	epoch = mc_load_full(&seg->counters->header.epoch[resource]);
-	word = mc_load_full(&a->word);
-	while (!mc_cas_full(&a->word, &word, account_word((uint32_t)epoch & EPOCH_MASK, 0, 0)))
-		;
+	do {
+		epoch = mc_load_full(now);
+		word = mc_load_full(&a->word);
+		(void)mc_cas_full(&a->word, &word, account_word((uint32_t)epoch & EPOCH_MASK, 0, 0));
+	} while ((mc_load_full(now) & EPOCH_MASK) != (epoch & EPOCH_MASK));
 }
 
 static int take(const struct segment *seg, uint32_t account, uint32_t member, uint64_t meta,

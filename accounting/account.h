@@ -8,6 +8,7 @@
 #define ACCOUNT_STOCK_BITS 14
 #define ACCOUNT_HELD_BITS 36
 #define ACCOUNT_STOCK_MAX ((1u << ACCOUNT_STOCK_BITS) - 1)
+#define ACCOUNT_HELD_MAX ((1ull << ACCOUNT_HELD_BITS) - 1)
 
 static inline uint64_t account_word(uint32_t epoch, uint64_t held, uint64_t stock)
 {
@@ -22,7 +23,7 @@ static inline uint32_t account_epoch(uint64_t word)
 
 static inline uint64_t account_held(uint64_t word)
 {
-	return (word >> ACCOUNT_STOCK_BITS) & ((1ull << ACCOUNT_HELD_BITS) - 1);
+	return (word >> ACCOUNT_STOCK_BITS) & ACCOUNT_HELD_MAX;
 }
 
 static inline uint64_t account_stock(uint64_t word)

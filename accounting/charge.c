@@ -17,6 +17,8 @@ struct attempt {
 	uint64_t n;
 	uint32_t epoch;
 	uint16_t refused; /* the group that said no */
+	uint16_t over[GROUP_DEPTH_MAX + 1]; /* forced: the groups that are over their limit */
+	unsigned overs;
 };
 
 void charge_down(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n,
@@ -89,24 +91,29 @@ static int up(struct attempt *t, uint64_t b)
 	return 0;
 }
 
-/* C4 without limits; counts the groups that are over. */
-static int up_forced(struct attempt *t, enum over cause)
+/* C4 without limits. */
+static int up_forced(struct attempt *t)
 {
-	uint16_t over[GROUP_DEPTH_MAX + 1];
-	unsigned overs = 0;
-
+	t->overs = 0;
 	for (uint16_t g = t->leaf; g != GROUP_NIL; g = group_parent(t->by->seg, g)) {
 		int err = pool_charge(t->by->seg, t->resource, g, t->n, t->epoch);
 
 		STEP(C4);
 		if (err < 0)
 			return err;
-		if (err > 0 && overs < GROUP_DEPTH_MAX + 1)
-			over[overs++] = g;
+		if (err > 0 && t->overs < GROUP_DEPTH_MAX + 1)
+			t->over[t->overs++] = g;
 	}
-	while (overs)
-		pool_count_over(t->by->seg, t->resource, over[--overs], cause);
 	return 0;
+}
+
+/* An account that holds nothing may have been claimed with an epoch that was over when it was written; no
+ * recount will look at it again. */
+static bool is_usable_in(uint64_t word, uint32_t epoch)
+{
+	return account_epoch(word) == epoch ||
+	       (epoch_is_older(account_epoch(word), epoch) && account_held(word) == 0 &&
+		account_stock(word) == 0);
 }
 
 /* C5: the point at which the charge happens. */
@@ -116,7 +123,7 @@ static int commit(const struct attempt *t, uint64_t b)
 	uint64_t stock;
 
 	do {
-		if (account_epoch(word) != t->epoch)
+		if (!is_usable_in(word, t->epoch))
 			return -ESTALE;
 		stock = account_stock(word) + (b - t->n);
 		if (!CHECK(stock <= ACCOUNT_STOCK_MAX))
@@ -183,6 +190,23 @@ static struct attempt begin(const struct actor *by, uint32_t account, uint64_t n
 	};
 }
 
+/* Half the field is left for charges that run at the same time. */
+static bool fits_word(struct attempt *t)
+{
+	t->refused = t->leaf;
+	return t->n <= ACCOUNT_HELD_MAX / 2 &&
+	       account_held(mc_load_relaxed(&t->account->word)) <= ACCOUNT_HELD_MAX / 2;
+}
+
+static void count_refusal(const struct attempt *t)
+{
+	const struct actor *by = t->by;
+
+	pool_count_refusal(by->seg, t->resource, t->refused, by->member, by->pid, t->n);
+	if (by->member != MEMBER_NIL)
+		mc_add_relaxed(&by->seg->counters->member[by->member].refused, 1);
+}
+
 int charge_try(const struct actor *by, uint32_t account, uint64_t n, uint16_t *ret_refused)
 {
 	struct attempt t = begin(by, account, n);
@@ -192,13 +216,12 @@ int charge_try(const struct actor *by, uint32_t account, uint64_t n, uint16_t *r
 		return 0;
 	mc_add_full(by->open, 1); /* C2 */
 	STEP(C2);
-	err = n < PAGES_MAX >> 4 ? try_slowly(&t) : -ENOMEM;
+	err = fits_word(&t) ? try_slowly(&t) : -ENOMEM;
 	mc_sub_full(by->open, 1); /* C6 */
-	if (err) {
-		pool_count_refusal(by->seg, t.resource, t.refused, by->member, by->pid, n);
-		if (ret_refused)
-			*ret_refused = t.refused;
-	}
+	if (err)
+		count_refusal(&t);
+	if (err && ret_refused)
+		*ret_refused = t.refused;
 	return err;
 }
 
@@ -222,7 +245,9 @@ void charge_force(const struct actor *by, uint32_t account, uint64_t n, enum ove
 	mc_add_full(by->open, 1);
 	do
 		t.epoch = recount_wait(by->seg, t.resource);
-	while (up_forced(&t, cause) || commit(&t, n));
+	while (up_forced(&t) || commit(&t, n));
+	while (t.overs)
+		pool_count_over(by->seg, t.resource, t.over[--t.overs], cause);
 	mc_sub_full(by->open, 1);
 }
 

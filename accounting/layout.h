@@ -140,6 +140,11 @@ struct limits_map {
 
 /* ---- counters: writable by all ------------------------------------------------------------------- */
 
+#define POOL_USAGE_BITS 49
+#define EPOCH_BITS 14
+/* Where a resource's epochs begin: words of accounts of two resources never look alike by chance. */
+#define EPOCH_FIRST(resource) ((uint64_t)(resource) << 9) /* all newer than 0, an unused word's */
+
 /* pool.word = busy(1) | epoch(14) | usage(49); see charge.h for the protocol. */
 struct pool {
 	mc_word word;	   /* sync: compare-and-swap by everybody [O1] [O2] [O3] */
@@ -239,6 +244,7 @@ struct counters_map {
 	_Alignas(4096) struct pool pool[RESOURCES_MAX][GROUPS_MAX + 1];
 };
 
+_Static_assert((EPOCH_FIRST(RESOURCES_MAX - 1)) < 1u << (EPOCH_BITS - 1), "a fresh word must look older");
 _Static_assert(sizeof(struct group) == 88, "layout");
 _Static_assert(sizeof(struct limits) == 64, "layout");
 _Static_assert(sizeof(struct pool) == 256, "layout");

@@ -136,10 +136,7 @@ static void fill(struct member *m, uint64_t start_time, uint16_t group, const ch
 void member_free(const struct segment *seg, uint32_t member)
 {
 	mc_word32 *hint = &seg->counters->header.member_hint;
-	uint32_t pid = member_pid(mc_load_full(&member_of(seg, member)->state));
-	uint32_t mine = member + 1;
 
-	(void)mc_cas_full(pid_hint(seg, pid), &mine, 0);
 	mc_store_full(&member_of(seg, member)->state, 0);
 	if (member < mc_load_relaxed(hint)) /* low slots first: scans stay short */
 		mc_store_relaxed(hint, member);
@@ -164,13 +161,9 @@ int member_join(const struct segment *seg, uint32_t pid, uint64_t start_time, ui
 	if (err)
 		return err;
 	STEP(J1);
-	if (segment_populate(seg, pid_hint(seg, pid), sizeof(mc_word32)))
-		err = -ENOMEM;
-	else
-		mc_store_full(pid_hint(seg, pid), slot + 1);
+	mc_store_full(pid_hint(seg, pid), slot + 1);
 	fill(member_of(seg, slot), start_time, group, comm);
-	if (!err)
-		err = member_account(seg, slot, RESOURCE_MEMORY, group);
+	err = member_account(seg, slot, RESOURCE_MEMORY, group);
 	if (err < 0)
 		goto undo;
 	STEP(J2);
@@ -196,7 +189,8 @@ static bool is_member(const struct segment *seg, uint32_t slot, uint32_t pid, ui
 	       (member_state(state) == MEMBER_LIVE || member_state(state) == MEMBER_OBSERVED);
 }
 
-/* A hint that names another member was overwritten by a pid of the same residue: then a scan decides. */
+/* A hint is stale when its member is gone, or was overwritten by a pid of the same residue: then a scan
+ * decides. It is never cleared, for somebody else of that residue may still need the scan. */
 int member_find(const struct segment *seg, uint32_t pid, uint64_t start_time, uint32_t *ret_member)
 {
 	uint32_t hint = mc_load_full(pid_hint(seg, pid));
@@ -225,7 +219,7 @@ static bool is_account_for(const struct segment *seg, uint32_t account, unsigned
 }
 
 /* Two threads may claim for the same pool at once; the loser gives his back and takes the winner's. */
-int member_account(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group)
+static int find_or_claim(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group)
 {
 	struct member *m = member_of(seg, member);
 	uint32_t claimed = 0;
@@ -249,6 +243,18 @@ int member_account(const struct segment *seg, uint32_t member, unsigned resource
 	if (claimed)
 		account_free(seg, claimed - 1);
 	return slot < MEMBER_ACCOUNTS_MAX ? (int)slot : -ENOSPC;
+}
+
+/* open is up meanwhile: who dies between claiming an account and listing it is settled with a scan. */
+int member_account(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group)
+{
+	struct member *m = member_of(seg, member);
+	int slot;
+
+	mc_add_full(&m->open, 1);
+	slot = find_or_claim(seg, member, resource, group);
+	mc_sub_full(&m->open, 1);
+	return slot;
 }
 
 bool member_is_present(const struct segment *seg, uint32_t member)

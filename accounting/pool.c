@@ -22,7 +22,7 @@ int pool_try_charge(const struct segment *seg, unsigned resource, uint16_t group
 		if (pool_is_busy(word) || pool_epoch(word) != epoch)
 			return -ESTALE;
 		usage = pool_usage(word) + n;
-		if (usage > pool_max(seg, resource, group))
+		if (usage > pool_max(seg, resource, group) || usage > POOL_USAGE_MAX)
 			return -ENOMEM;
 	} while (!mc_cas_full(&pool->word, &word, pool_word(epoch, usage)));
 

@@ -13,8 +13,7 @@
 #include "accounting/segment.h"
 
 #define POOL_BUSY (1ull << 63)
-#define POOL_USAGE_BITS 49
-#define EPOCH_BITS 14
+#define POOL_USAGE_MAX ((1ull << POOL_USAGE_BITS) - 1)
 #define EPOCH_MASK ((1u << EPOCH_BITS) - 1)
 #define EPOCH_RECOUNTING (1ull << 63) /* in header.epoch[] */
 
@@ -27,7 +26,7 @@ static inline bool epoch_is_older(uint32_t epoch, uint32_t than)
 
 static inline uint64_t pool_usage(uint64_t word)
 {
-	return word & ((1ull << POOL_USAGE_BITS) - 1);
+	return word & POOL_USAGE_MAX;
 }
 
 static inline uint32_t pool_epoch(uint64_t word)

@@ -6,7 +6,7 @@
 #include "accounting/sys.h"
 
 #include <errno.h>
-#include <sched.h>
+#include <string.h>
 #include <time.h>
 
 /* One recount under way. */
@@ -32,6 +32,7 @@ static bool begin(struct pass *p)
 	return true;
 }
 
+/* A pool may be of this very epoch already and not busy: its group was made after R1. */
 static bool hold_pools(struct pass *p)
 {
 	for (uint32_t g = 0; g < p->groups; g++) {
@@ -39,7 +40,7 @@ static bool hold_pools(struct pass *p)
 		uint64_t seen = mc_load_full(word);
 
 		do {
-			if (!epoch_is_older(pool_epoch(seen), p->epoch))
+			if (epoch_is_older(p->epoch, pool_epoch(seen)))
 				return false;
 		} while (!mc_cas_full(word, &seen, POOL_BUSY | pool_word(p->epoch, 0)));
 		STEP(R2);
@@ -51,13 +52,13 @@ static bool hold_pools(struct pass *p)
 static bool visit(struct pass *p, uint32_t account)
 {
 	struct account *a = account_of(p->seg, account);
-	uint64_t meta = mc_load_full(&a->meta);
-	uint64_t word = mc_load_full(&a->word);
-	uint64_t held;
+	uint64_t meta, word, held;
 
-	if (account_meta_resource(meta) != p->resource)
-		return true;
 	do {
+		meta = mc_load_full(&a->meta);
+		word = mc_load_full(&a->word);
+		if (account_meta_resource(meta) != p->resource)
+			return true;
 		if (epoch_is_older(p->epoch, account_epoch(word)))
 			return false;
 		held = account_held(word);
@@ -109,23 +110,45 @@ static bool end(struct pass *p)
 	return mc_cas_full(&p->seg->counters->header.epoch[p->resource], &seen, p->epoch);
 }
 
+/* Sums by group. A process at its limit of address space must be able to recount too. */
+static uint64_t spare_sums[GROUPS_MAX + 1];
+static mc_word32 spare_is_taken;
+
+static uint64_t *take_sums(void)
+{
+	long at = sys_mmap(NULL, sizeof(spare_sums), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (!sys_is_error(at))
+		return (uint64_t *)at; /* NOLINT: the kernel's answer is an address */
+	if (mc_exchange_full(&spare_is_taken, 1))
+		return NULL;
+	memset(spare_sums, 0, sizeof(spare_sums));
+	return spare_sums;
+}
+
+static void give_sums(uint64_t *sum)
+{
+	if (sum == spare_sums)
+		mc_store_full(&spare_is_taken, 0);
+	else
+		(void)sys_munmap(sum, sizeof(spare_sums));
+}
+
 bool recount(const struct segment *seg, unsigned resource)
 {
 	struct pass p = { .seg = seg, .resource = resource };
-	size_t size = (GROUPS_MAX + 1) * sizeof(uint64_t);
-	long at;
 	bool done;
 
-	at = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (sys_is_error(at))
+	p.sum = take_sums();
+	if (!p.sum)
 		return false;
-	p.sum = (uint64_t *)at; /* NOLINT: the kernel's answer is an address */
 	done = begin(&p) && hold_pools(&p) && visit_accounts(&p);
 	if (done) {
 		sum_up(&p);
 		done = release_pools(&p) && end(&p);
 	}
-	(void)sys_munmap(p.sum, size);
+	give_sums(p.sum);
 	return done;
 }
 
@@ -158,4 +181,11 @@ uint32_t recount_wait(const struct segment *seg, unsigned resource)
 		seen = again;
 	}
 	return (uint32_t)seen & EPOCH_MASK;
+}
+
+void recount_all(const struct segment *seg)
+{
+	for (unsigned r = 0; r < seg->resources; r++)
+		while (mc_load_relaxed(&seg->limits->header.region[r].used) && !recount(seg, r))
+			(void)recount_wait(seg, r);
 }

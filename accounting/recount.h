@@ -20,11 +20,15 @@
 #define RECOUNT_WAIT_NS 10000000ull
 
 /* R1 to R5. True when it was carried to the end, false when a younger recount took over (which is as
- * good). Async-signal-safe; takes memory by mmap for the sums, or goes on in a slower way without. */
+ * good). Async-signal-safe; the sums are taken by mmap, or, where there is no memory, in a static
+ * table that one thread of a process has at a time (then false; call again). */
 bool recount(const struct segment *seg, unsigned resource);
 
 /* C3: the epoch to charge in. Waits while a recount is on, and recounts itself when that one does not
  * move. */
 uint32_t recount_wait(const struct segment *seg, unsigned resource);
+
+/* recount() to a good end for every resource that is in use and mapped. */
+void recount_all(const struct segment *seg);
 
 #endif

@@ -85,6 +85,8 @@ static int map_both(int dirfd, enum segment_role role, struct segment *seg)
 		return err;
 	err = map_file(dirfd, SEGMENT_COUNTERS_NAME, seg->counters_size, role != SEGMENT_READER,
 		       (void **)&seg->counters);
+	if (err == -ENOENT) /* the second file is not there yet */
+		err = -EAGAIN;
 	if (err)
 		segment_detach(seg);
 	return err;
@@ -204,6 +206,9 @@ static void fill_root(struct segment *seg)
 		mc_store_relaxed(&seg->limits->limits[r][GROUP_ROOT].max, PAGES_MAX);
 		mc_store_relaxed(&seg->limits->limits[r][GROUP_ROOT].high, PAGES_MAX);
 		mc_store_relaxed(&seg->limits->limits[r][GROUP_ROOT].soft, PAGES_MAX);
+		mc_store_relaxed(&seg->counters->header.epoch[r], EPOCH_FIRST(r));
+		mc_store_relaxed(&seg->counters->pool[r][GROUP_ROOT].word,
+				 EPOCH_FIRST(r) << POOL_USAGE_BITS);
 	}
 	mc_store_relaxed(&root->state, GROUP_LIVE);
 }
@@ -238,9 +243,16 @@ static void fill_headers(struct segment *seg, uint64_t instance)
 	mc_store_release(&l->ready, SEGMENT_READY);
 }
 
-static int populate_root(const struct segment *seg)
+/* The root, and the tables that are looked up at random: even a read of a hole takes a page of tmpfs. */
+static int populate_fixed(const struct segment *seg)
 {
 	int err = segment_populate(seg, &seg->limits->group[GROUP_ROOT], sizeof(struct group));
+
+	if (!err)
+		err = segment_populate(seg, seg->limits->hash, sizeof(seg->limits->hash));
+	if (!err)
+		err = segment_populate(seg, seg->counters->member_of_pid,
+				       sizeof(seg->counters->member_of_pid));
 
 	for (unsigned r = 0; r < RESOURCES_MAX && !err; r++) {
 		err = segment_populate(seg, &seg->limits->limits[r][GROUP_ROOT], sizeof(struct limits));
@@ -271,7 +283,7 @@ static int map_new(int dirfd, const char *dir, struct segment *seg)
 		return err;
 	if (strlen(dir) < sizeof(seg->dir))
 		strcpy(seg->dir, dir);
-	err = populate_root(seg);
+	err = populate_fixed(seg);
 	if (err)
 		segment_detach(seg);
 	return err;

@@ -64,14 +64,6 @@ static void free_accounts(const struct segment *seg, uint32_t member, bool scan)
 	}
 }
 
-static void recount_all(const struct segment *seg)
-{
-	for (unsigned r = 0; r < seg->resources; r++)
-		while (mc_load_relaxed(&seg->limits->header.region[r].used) && !recount(seg, r))
-			(void)recount_wait(seg, r);
-	STEP(S4);
-}
-
 uint64_t settle_dead(const struct actor *by, uint32_t member)
 {
 	const struct segment *seg = by->seg;
@@ -89,6 +81,7 @@ uint64_t settle_dead(const struct actor *by, uint32_t member)
 	units = settle_listed(seg, member, !was_open);
 	if (was_open)
 		recount_all(seg);
+	STEP(S4);
 	mc_store_full(&m->open, 0);
 	free_accounts(seg, member, was_open || !was_live); /* S5 */
 	STEP(S5);
@@ -124,6 +117,7 @@ int settle_exec(const struct segment *seg, uint32_t member, uint16_t asked, cons
 	(void)settle_listed(seg, member, !was_open);
 	if (was_open)
 		recount_all(seg);
+	STEP(S4);
 	free_accounts(seg, member, was_open);
 	memset(m->comm, 0, sizeof(m->comm));
 	strncpy(m->comm, comm, sizeof(m->comm) - 1);

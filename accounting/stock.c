@@ -45,8 +45,7 @@ static uint64_t drain_one(const struct actor *by, uint32_t account, uint64_t met
 		charge_down(by->seg, resource, account_meta_group(meta), account_stock(word),
 			    account_epoch(word));
 	else
-		while (!recount(by->seg, resource))
-			(void)recount_wait(by->seg, resource);
+		recount_all(by->seg);
 	return account_stock(word);
 }
 

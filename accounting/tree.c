@@ -64,9 +64,7 @@ static void warm_up(struct segment *seg)
 {
 	uint32_t used = mc_load_relaxed(&seg->limits->header.groups_used);
 
-	for (unsigned r = 0; r < RESOURCES_MAX; r++)
-		while (mc_load_relaxed(&seg->limits->header.region[r].used) && !recount(seg, r))
-			(void)recount_wait(seg, r);
+	recount_all(seg);
 	for (uint32_t i = 1; i < used; i++)
 		if (mc_load_relaxed(&seg->limits->group[i].state) == GROUP_COOLING)
 			mc_store_full(&seg->limits->group[i].state, GROUP_FREE);
@@ -226,8 +224,8 @@ void tree_unlink(struct segment *seg, uint16_t group)
 	unchain(seg, hash_head(seg, g), group, offsetof(struct group, next_in_hash));
 	unchain(seg, &seg->limits->group[mc_load_relaxed(&g->parent)].first_child, group,
 		offsetof(struct group, next_sibling));
-	fill_limits(seg, group);
 	mc_store_full(&g->state, GROUP_GONE);
+	fill_limits(seg, group);
 	tree_change_end(seg);
 	mc_add_relaxed(&seg->limits->header.groups_gone, 1);
 }
@@ -274,14 +272,15 @@ static void cool_down(struct segment *seg, const uint8_t *referred, unsigned *go
 
 unsigned tree_sweep(struct segment *seg)
 {
-	uint8_t *referred = calloc(GROUPS_MAX + 1, 1);
 	unsigned gone = 0;
 	unsigned cooling = 0;
+	uint8_t *referred;
 
-	if (mc_load_relaxed(&seg->limits->header.groups_gone) == 0 || !referred) {
-		free(referred);
-		return referred ? 0 : 1;
-	}
+	if (mc_load_relaxed(&seg->limits->header.groups_gone) == 0)
+		return 0;
+	referred = calloc(GROUPS_MAX + 1, 1);
+	if (!referred)
+		return 1;
 	mark_referred(seg, referred);
 	cool_down(seg, referred, &gone, &cooling);
 	free(referred);

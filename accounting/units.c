@@ -95,7 +95,7 @@ char *units_format(uint64_t bytes, char *buf)
 	unsigned i = 0;
 	double v = (double)bytes;
 
-	while (v >= 1024 && i < 6) {
+	while (v >= 1023.95 && i < 6) { /* what would print as 1024.0 */
 		v /= 1024;
 		i++;
 	}

@@ -6,7 +6,7 @@
  * carry no preload, the daemon sees the mark and does it. vfork children run in their parent's memory:
  * nothing here writes to what the parent would read but the stack.
  */
-#include "preload/elf.h"
+#include "accounting/elf.h"
 #include "preload/environment.h"
 #include "preload/export.h"
 #include "preload/jemalloc_joined.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Whether a program file can carry the preload library, by its ELF header alone. */
-#ifndef PRELOAD_ELF_H
-#define PRELOAD_ELF_H
+#ifndef ACCOUNTING_ELF_H
+#define ACCOUNTING_ELF_H
 
 enum elf_kind {
 	ELF_PRELOADABLE,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Whether a program file can carry the preload library. Tables of a file are read where they lie in a
  * mapping of it; every offset is checked, for the file may be anything. */
-#include "preload/elf.h"
+#include "accounting/elf.h"
 
 #include "accounting/sys.h"
 
