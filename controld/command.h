@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* The commands of the protocol: one row each in commands.def, one function each in do_<command>.c.
+ * What the table says - argument names and types, that the group exists, the caller's right - is
+ * checked here. */
+#ifndef CONTROLD_COMMAND_H
+#define CONTROLD_COMMAND_H
+
+#include "controld/complaint.h"
+#include "controld/daemon.h"
+
+#include <jansson.h>
+
+/* Who asks, by SO_PEERCRED. */
+struct caller {
+	pid_t pid; /* in the daemon's pid namespace; 0: not to be seen from here */
+	uid_t uid;
+	const void *holder; /* what keeps his transient groups; NULL: nothing */
+};
+
+struct request {
+	struct daemon *daemon;
+	struct served *served;
+	const struct caller *caller;
+	json_t *arguments;
+	uint16_t group; /* the argument of type `group`, else the root */
+	struct complaint why;
+};
+
+/* Carries the command out and adds to `reply`. 0, or negative errno with r->why written. */
+typedef int do_function(struct request *r, json_t *reply);
+
+enum command_right {
+	RIGHT_ANY,    /* whoever may connect */
+	RIGHT_MANAGE, /* not a member of the group, or below it, unless --allow-members */
+};
+
+struct command {
+	const char *name;
+	enum command_right right;
+	const char *arguments;  /* "name:type" words; '!' behind: must be there */
+	do_function *carry_out; /* NULL: not in this version */
+	const char *sentence;
+};
+
+/* All commands; *ret_count rows. */
+const struct command *command_table(size_t *ret_count);
+
+/* Finds the op's row, checks the arguments against it and carries it out. As do_function. */
+int command_carry_out(struct request *r, const char *op, json_t *reply);
+
+/* The argument or, when it is not there, the default. Types were checked. */
+bool command_flag(const struct request *r, const char *name, bool otherwise);
+uint64_t command_number(const struct request *r, const char *name, uint64_t otherwise);
+const char *command_text(const struct request *r, const char *name, const char *otherwise);
+
+/* Complaint for what group_find and group_check_path return. */
+int command_complain_path(struct complaint *why, int err, const char *path);
+
+#define COMMAND(name, right, arguments, sentence) do_function do_##name;
+#define COMMAND_LATER(name, right, arguments, sentence)
+#include "controld/commands.def"
+#undef COMMAND
+#undef COMMAND_LATER
+
+#endif

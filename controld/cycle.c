@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* One turn: the stages in order. */
+#include "controld/cycle.h"
+
+#include "accounting/snapshot.h"
+#include "controld/log.h"
+#include "controld/loop.h"
+#include "controld/observe.h"
+#include "controld/reap.h"
+#include "controld/tidy.h"
+
+/* What is settled in this turn shows in the next one's snapshot. */
+static void turn(struct served *s, uint64_t now_ns)
+{
+	struct snapshot snap;
+
+	s->next_look_ns = 0;
+	if (snapshot_take(&s->seg, RESOURCE_MEMORY, &snap)) {
+		log_line(LOG_ERR, "no memory for a snapshot, trying again");
+		served_want_turn(s, now_ns + 1000000000u);
+		return;
+	}
+	if (reap(s, now_ns))
+		loop_request_turn(s->daemon);
+	observe(s, now_ns);
+	tidy(s, &snap);
+	snapshot_free(&snap);
+}
+
+void cycle_turn(struct daemon *d)
+{
+	uint64_t now_ns = d->world->now_ns();
+
+	for (struct served *s = d->served; s; s = s->next)
+		turn(s, now_ns);
+	daemon_retire_old(d);
+}

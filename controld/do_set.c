@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* set: sets keys of a group, all or none. */
+#include "controld/command.h"
+#include "controld/key.h"
+
+int do_set(struct request *r, json_t *reply)
+{
+	const json_t *values = json_object_get(r->arguments, "values");
+	struct key_changes changes;
+	int err = key_check(r->served, r->group, values, &changes, &r->why);
+
+	(void)reply;
+	return err ? err : key_apply(r->served, r->group, &changes, &r->why);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of keys, and setting several at once. */
+#include "controld/key.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct key keys[] = {
+#define KEY(key_name, rights, shape, key_kind, which, help) \
+	{ .name = (key_name), \
+	  .access = KEY_##rights, \
+	  .format = FORMAT_##shape, \
+	  .kind = &key_kind_##key_kind, \
+	  .parameter = (which), \
+	  .sentence = (help) },
+#include "controld/keys.def"
+#undef KEY
+};
+
+#define KEYS (sizeof(keys) / sizeof(keys[0]))
+
+_Static_assert(KEYS <= sizeof(((struct key_changes *)0)->change) /
+			       sizeof(((struct key_changes *)0)->change[0]),
+	       "all keys can be set at once");
+
+const struct key *key_table(size_t *ret_count)
+{
+	*ret_count = KEYS;
+	return keys;
+}
+
+const struct key *key_find(const char *name)
+{
+	for (size_t i = 0; i < KEYS; i++)
+		if (strcmp(keys[i].name, name) == 0)
+			return &keys[i];
+	return NULL;
+}
+
+int key_find_for(const char *name, enum key_access access, const struct key **ret,
+		 struct complaint *why)
+{
+	const struct key *k = key_find(name);
+
+	if (!k)
+		return complain(why, -ENOENT,
+				"no such key: '%.100s': the keys are listed by 'memctl get /' "
+				"and in memctl(1)",
+				name);
+	if (k->access == KEY_NO)
+		return complain(why, -EOPNOTSUPP, "no %s: %s", k->name, k->sentence);
+	if (!(k->access & access))
+		return complain(why, -EINVAL, "%s can only be %s", k->name,
+				access == KEY_W ? "read" : "written");
+	*ret = k;
+	return 0;
+}
+
+json_t *key_get(const struct key *k, const struct served *s, uint16_t group,
+		const struct snapshot *snap)
+{
+	return k->kind->get(k, s, group, snap);
+}
+
+static int check_one(const struct served *s, uint16_t group, const char *name, const json_t *value,
+		     struct key_changes *changes, struct complaint *why)
+{
+	uint64_t *parsed = &changes->change[changes->count].value;
+	char number[24];
+	const struct key *k;
+	int err = key_find_for(name, KEY_W, &k, why);
+
+	if (err)
+		return err;
+	changes->change[changes->count++].key = k;
+	if (json_is_string(value))
+		return k->kind->parse(k, s, group, json_string_value(value), parsed, why);
+	if (!json_is_integer(value))
+		return complain(why, -EINVAL, "the value of %s must be a string or a whole number",
+				name);
+	(void)snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
+	return k->kind->parse(k, s, group, number, parsed, why);
+}
+
+int key_check(const struct served *s, uint16_t group, const json_t *values, struct key_changes *ret,
+	      struct complaint *why)
+{
+	const char *name;
+	json_t *value;
+	int err = 0;
+
+	ret->count = 0;
+	json_object_foreach((json_t *)values, name, value)
+		if (!err)
+			err = check_one(s, group, name, value, ret, why);
+	return err;
+}
+
+int key_apply(struct served *s, uint16_t group, const struct key_changes *changes,
+	      struct complaint *why)
+{
+	int err = 0;
+
+	for (int first = 1; first >= 0; first--)
+		for (unsigned i = 0; i < changes->count && !err; i++) {
+			const struct key *k = changes->change[i].key;
+
+			if (k->kind->may_fail == (bool)first)
+				err = k->kind->apply(k, s, group, changes->change[i].value, why);
+		}
+	return err;
+}

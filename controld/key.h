@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading and setting a group's keys. keys.def has the names, key_kinds.c what is behind them. */
+#ifndef CONTROLD_KEY_H
+#define CONTROLD_KEY_H
+
+#include "accounting/snapshot.h"
+#include "controld/complaint.h"
+#include "controld/served.h"
+
+#include <jansson.h>
+
+enum key_access {
+	KEY_NO = 0,
+	KEY_R = 1,
+	KEY_W = 2,
+	KEY_RW = KEY_R | KEY_W,
+};
+
+enum key_limit { LIMIT_MIN, LIMIT_LOW, LIMIT_HIGH, LIMIT_MAX, LIMIT_SOFT };
+enum key_number { NUMBER_OOM_GROUP, NUMBER_SWAPPINESS, NUMBER_MOVE_CHARGE, NUMBER_HIERARCHY };
+
+struct key_kind;
+
+enum key_format {
+	FORMAT_NONE,
+	FORMAT_BYTES,
+	FORMAT_COUNT,
+	FORMAT_NUMBER,
+	FORMAT_WORD,
+	FORMAT_COUNT_MAP,
+	FORMAT_BYTES_MAP,
+};
+
+struct key {
+	const char *name;
+	enum key_access access;
+	enum key_format format;
+	const struct key_kind *kind;
+	int parameter;
+	const char *sentence;
+};
+
+/* What a kind can do; the rows of the table share them. */
+struct key_kind {
+	json_t *(*get)(const struct key *k, const struct served *s, uint16_t group,
+		       const struct snapshot *snap);
+	/* Text to value, everything checked that can be: afterwards only -EBUSY can happen.
+	 * `group` is GROUP_NIL for one that is to be made. */
+	int (*parse)(const struct key *k, const struct served *s, uint16_t group, const char *text,
+		     uint64_t *ret_value, struct complaint *why);
+	/* 0 or -EBUSY. */
+	int (*apply)(const struct key *k, struct served *s, uint16_t group, uint64_t value,
+		     struct complaint *why);
+	bool may_fail; /* apply: such keys go first */
+};
+
+/* All rows; *ret_count of them. */
+const struct key *key_table(size_t *ret_count);
+
+/* NULL: there is none of that name. */
+const struct key *key_find(const char *name);
+
+/* The key for reading or writing, or a complaint: unknown (-ENOENT), not for this (-EINVAL), not
+ * in this version (-EOPNOTSUPP). */
+int key_find_for(const char *name, enum key_access access, const struct key **ret,
+		 struct complaint *why);
+
+json_t *key_get(const struct key *k, const struct served *s, uint16_t group,
+		const struct snapshot *snap);
+
+/* Checked values, ready to be set. */
+struct key_changes {
+	struct {
+		const struct key *key;
+		uint64_t value;
+	} change[64];
+	unsigned count;
+};
+
+/* Checks {KEY: text or integer} for a group (GROUP_NIL: a new one). Nothing is changed. */
+int key_check(const struct served *s, uint16_t group, const json_t *values, struct key_changes *ret,
+	      struct complaint *why);
+
+/* Sets what was checked, all or nothing. -EBUSY: a v1 limit below usage. */
+int key_apply(struct served *s, uint16_t group, const struct key_changes *changes,
+	      struct complaint *why);
+
+#define KEY_KIND(name) extern const struct key_kind key_kind_##name
+KEY_KIND(usage);
+KEY_KIND(peak);
+KEY_KIND(limit);
+KEY_KIND(limit_v1);
+KEY_KIND(soft_v1);
+KEY_KIND(failcnt);
+KEY_KIND(charge_mode);
+KEY_KIND(oom_policy);
+KEY_KIND(number);
+KEY_KIND(events);
+KEY_KIND(stat);
+KEY_KIND(none);
+#undef KEY_KIND
+
+#endif

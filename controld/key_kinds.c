@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: MIT */
+/* What is behind each kind of key. */
+#include "accounting/stock.h"
+#include "accounting/units.h"
+#include "controld/daemon.h"
+#include "controld/key.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *bytes(uint64_t pages)
+{
+	return json_integer((json_int_t)(pages << MC_PAGE_SHIFT));
+}
+
+static struct pool *memory_pool(const struct served *s, uint16_t group)
+{
+	return pool_of(&s->seg, RESOURCE_MEMORY, group);
+}
+
+/* What is written does not matter: the write is the command. */
+static int parse_anything(const struct key *k, const struct served *s, uint16_t group,
+			  const char *text, uint64_t *ret_value, struct complaint *why)
+{
+	(void)k, (void)s, (void)group, (void)text, (void)why;
+	*ret_value = 0;
+	return 0;
+}
+
+/* ---- usage, peak, failcnt -------------------------------------------------------------------- */
+
+static json_t *get_usage(const struct key *k, const struct served *s, uint16_t group,
+			 const struct snapshot *snap)
+{
+	(void)k, (void)s;
+	return bytes(snap->pool[group].current);
+}
+
+const struct key_kind key_kind_usage = { .get = get_usage };
+
+static json_t *get_peak(const struct key *k, const struct served *s, uint16_t group,
+			const struct snapshot *snap)
+{
+	(void)k, (void)s;
+	return bytes(snap->pool[group].peak);
+}
+
+/* To the usage of now, not to 0, as in the kernel. */
+static int reset_peak(const struct key *k, struct served *s, uint16_t group, uint64_t value,
+		      struct complaint *why)
+{
+	struct pool *pool = memory_pool(s, group);
+
+	(void)k, (void)value, (void)why;
+	(void)stock_drain(&s->actor, RESOURCE_MEMORY, group); /* stocks would count as usage */
+	mc_store_relaxed(&pool->peak, pool_usage(mc_load_full(&pool->word)));
+	return 0;
+}
+
+const struct key_kind key_kind_peak = {
+	.get = get_peak,
+	.parse = parse_anything,
+	.apply = reset_peak,
+};
+
+static json_t *get_failcnt(const struct key *k, const struct served *s, uint16_t group,
+			   const struct snapshot *snap)
+{
+	(void)k, (void)snap;
+	return json_integer((json_int_t)mc_load_relaxed(&memory_pool(s, group)->failcnt));
+}
+
+static int reset_failcnt(const struct key *k, struct served *s, uint16_t group, uint64_t value,
+			 struct complaint *why)
+{
+	(void)k, (void)value, (void)why;
+	mc_store_relaxed(&memory_pool(s, group)->failcnt, 0);
+	return 0;
+}
+
+const struct key_kind key_kind_failcnt = {
+	.get = get_failcnt,
+	.parse = parse_anything,
+	.apply = reset_failcnt,
+};
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+static mc_word *limit_word(const struct served *s, uint16_t group, int which)
+{
+	struct limits *l = &s->seg.limits->limits[RESOURCE_MEMORY][group];
+
+	switch ((enum key_limit)which) {
+	case LIMIT_MIN:
+		return &l->min;
+	case LIMIT_LOW:
+		return &l->low;
+	case LIMIT_HIGH:
+		return &l->high;
+	case LIMIT_SOFT:
+		return &l->soft;
+	case LIMIT_MAX:
+	default:
+		return &l->max;
+	}
+}
+
+static json_t *get_limit(const struct key *k, const struct served *s, uint16_t group,
+			 const struct snapshot *snap)
+{
+	uint64_t pages = mc_load_relaxed(limit_word(s, group, k->parameter));
+
+	(void)snap;
+	return pages >= PAGES_MAX ? json_string("max") : bytes(pages);
+}
+
+static int parse_size(const struct key *k, const char *text, const char *unlimited, uint64_t *ret,
+		      struct complaint *why)
+{
+	if (units_parse(text, unlimited, MC_PAGE_SIZE, ret) == 0)
+		return 0;
+	return complain(why, -EINVAL,
+			"'%.60s' is no size for %s: bytes, with one of K M G T P E behind if you "
+			"like, or %s",
+			text, k->name, unlimited);
+}
+
+static int parse_limit(const struct key *k, const struct served *s, uint16_t group,
+		       const char *text, uint64_t *ret_value, struct complaint *why)
+{
+	(void)s;
+	if (group == GROUP_ROOT && (k->parameter == LIMIT_MIN || k->parameter == LIMIT_LOW))
+		return complain(why, -EINVAL,
+				"the root has no %s: there is nobody to protect it from", k->name);
+	return parse_size(k, text, "max", ret_value, why);
+}
+
+/* The limit is written, then usage can be read [O3]: who charges meanwhile sees the limit, or is
+ * seen. Stocks above a limit that has become tight go back, as in the kernel. */
+static int apply_limit(const struct key *k, struct served *s, uint16_t group, uint64_t value,
+		       struct complaint *why)
+{
+	(void)why;
+	mc_store_full(limit_word(s, group, k->parameter), value);
+	if (k->parameter == LIMIT_MAX && pool_is_tight(&s->seg, RESOURCE_MEMORY, group, 0))
+		(void)stock_drain(&s->actor, RESOURCE_MEMORY, group);
+	return 0;
+}
+
+const struct key_kind key_kind_limit = {
+	.get = get_limit,
+	.parse = parse_limit,
+	.apply = apply_limit,
+};
+
+static json_t *get_limit_v1(const struct key *k, const struct served *s, uint16_t group,
+			    const struct snapshot *snap)
+{
+	(void)snap;
+	return bytes(mc_load_relaxed(limit_word(s, group, k->parameter)));
+}
+
+static int complain_busy(const struct key *k, uint64_t value, uint64_t usage, struct complaint *why)
+{
+	return complain(why, -EBUSY,
+			"%s cannot go down to %llu: %llu bytes are in use; memory.max can be set "
+			"below usage",
+			k->name, (unsigned long long)(value << MC_PAGE_SHIFT),
+			(unsigned long long)(usage << MC_PAGE_SHIFT));
+}
+
+static int parse_limit_v1(const struct key *k, const struct served *s, uint16_t group,
+			  const char *text, uint64_t *ret_value, struct complaint *why)
+{
+	(void)s;
+	if (group == GROUP_ROOT && k->parameter == LIMIT_MAX)
+		return complain(why, -EINVAL, "the root has no %s, as in cgroup v1; set memory.max",
+				k->name);
+	return parse_size(k, text, "-1", ret_value, why);
+}
+
+/* As page_counter_set_max, with one drain: the old limit stays when usage is above the new one. */
+static int apply_limit_v1(const struct key *k, struct served *s, uint16_t group, uint64_t value,
+			  struct complaint *why)
+{
+	mc_word *limit = limit_word(s, group, k->parameter);
+	uint64_t old = mc_load_relaxed(limit);
+	uint64_t usage;
+
+	mc_store_full(limit, value);
+	if (k->parameter != LIMIT_MAX || value >= old)
+		return 0;
+	(void)stock_drain(&s->actor, RESOURCE_MEMORY, group);
+	usage = pool_usage(mc_load_full(&memory_pool(s, group)->word)); /* [O3] */
+	if (usage <= value)
+		return 0;
+	mc_store_full(limit, old);
+	return complain_busy(k, value, usage, why);
+}
+
+const struct key_kind key_kind_limit_v1 = {
+	.get = get_limit_v1,
+	.parse = parse_limit_v1,
+	.apply = apply_limit_v1,
+	.may_fail = true,
+};
+
+const struct key_kind key_kind_soft_v1 = {
+	.get = get_limit_v1,
+	.parse = parse_limit_v1,
+	.apply = apply_limit_v1,
+};
+
+/* ---- words and numbers ----------------------------------------------------------------------- */
+
+/* True when `text`, white space around it apart, is `word`. */
+static bool is_word(const char *text, const char *word)
+{
+	size_t n = strlen(word);
+
+	text += strspn(text, " \t\n\v\f\r");
+	return strncmp(text, word, n) == 0 && text[n + strspn(text + n, " \t\n\v\f\r")] == 0;
+}
+
+static json_t *get_charge_mode(const struct key *k, const struct served *s, uint16_t group,
+			       const struct snapshot *snap)
+{
+	(void)k, (void)snap;
+	return json_string(s->seg.limits->group[group].charge_mode == CHARGE_COMMIT ? "commit"
+										    : "resident");
+}
+
+static int parse_charge_mode(const struct key *k, const struct served *s, uint16_t group,
+			     const char *text, uint64_t *ret_value, struct complaint *why)
+{
+	(void)s, (void)group;
+	if (is_word(text, "resident"))
+		return complain(why, -EOPNOTSUPP,
+				"%s resident is not in this version: memory is charged when it is "
+				"asked for",
+				k->name);
+	if (!is_word(text, "commit"))
+		return complain(why, -EINVAL, "'%.60s' is not for %s: commit", text, k->name);
+	*ret_value = CHARGE_COMMIT;
+	return 0;
+}
+
+static int apply_charge_mode(const struct key *k, struct served *s, uint16_t group, uint64_t value,
+			     struct complaint *why)
+{
+	(void)k, (void)why;
+	s->seg.limits->group[group].charge_mode = (uint8_t)value;
+	return 0;
+}
+
+const struct key_kind key_kind_charge_mode = {
+	.get = get_charge_mode,
+	.parse = parse_charge_mode,
+	.apply = apply_charge_mode,
+};
+
+static json_t *get_oom_policy(const struct key *k, const struct served *s, uint16_t group,
+			      const struct snapshot *snap)
+{
+	static const char *const names[] = { "fail", "kill", "wait" };
+
+	(void)k, (void)snap;
+	return json_string(names[s->seg.limits->group[group].oom_policy % 3]);
+}
+
+static int parse_oom_policy(const struct key *k, const struct served *s, uint16_t group,
+			    const char *text, uint64_t *ret_value, struct complaint *why)
+{
+	(void)s, (void)group;
+	if (is_word(text, "kill") || is_word(text, "wait"))
+		return complain(why, -EOPNOTSUPP,
+				"%s %.8s is not in this version: fail is the only policy", k->name,
+				text);
+	if (!is_word(text, "fail"))
+		return complain(why, -EINVAL, "'%.60s' is not for %s: fail", text, k->name);
+	*ret_value = OOM_FAIL;
+	return 0;
+}
+
+static int apply_oom_policy(const struct key *k, struct served *s, uint16_t group, uint64_t value,
+			    struct complaint *why)
+{
+	(void)k, (void)why;
+	s->seg.limits->group[group].oom_policy = (uint8_t)value;
+	return 0;
+}
+
+const struct key_kind key_kind_oom_policy = {
+	.get = get_oom_policy,
+	.parse = parse_oom_policy,
+	.apply = apply_oom_policy,
+};
+
+/* Where a number is kept; NULL: use_hierarchy is 1 and nothing else. */
+static uint8_t *number_at(const struct served *s, uint16_t group, int which)
+{
+	struct group *g = &s->seg.limits->group[group];
+
+	switch ((enum key_number)which) {
+	case NUMBER_OOM_GROUP:
+		return &g->oom_group;
+	case NUMBER_SWAPPINESS:
+		return &g->swappiness;
+	case NUMBER_MOVE_CHARGE:
+		return &g->move_charge;
+	case NUMBER_HIERARCHY:
+	default:
+		return NULL;
+	}
+}
+
+static const struct {
+	uint64_t least, most;
+} number_range[] = {
+	[NUMBER_OOM_GROUP] = { 0, 1 },
+	[NUMBER_SWAPPINESS] = { 0, 200 },
+	[NUMBER_MOVE_CHARGE] = { 0, 3 },
+	[NUMBER_HIERARCHY] = { 1, 1 },
+};
+
+static json_t *get_number(const struct key *k, const struct served *s, uint16_t group,
+			  const struct snapshot *snap)
+{
+	const uint8_t *at = number_at(s, group, k->parameter);
+
+	(void)snap;
+	return json_integer(at ? *at : 1);
+}
+
+/* As kstrtouint: unsigned, base by prefix, white space around it. Too large a number is -ERANGE. */
+static int parse_unsigned(const char *text, uint64_t *ret)
+{
+	char *end;
+
+	text += strspn(text, " \t\n\v\f\r");
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	errno = 0;
+	*ret = strtoull(text, &end, 0);
+	if (end[strspn(end, " \t\n\v\f\r")])
+		return -EINVAL;
+	return errno || *ret > UINT32_MAX ? -ERANGE : 0;
+}
+
+static int parse_number(const struct key *k, const struct served *s, uint16_t group,
+			const char *text, uint64_t *ret_value, struct complaint *why)
+{
+	uint64_t least = number_range[k->parameter].least;
+	uint64_t most = number_range[k->parameter].most;
+	uint64_t value;
+	int err = parse_unsigned(text, &value);
+
+	(void)s, (void)group;
+	if (!err && (value < least || value > most))
+		err = -EINVAL;
+	if (err)
+		return complain(why, err, "'%.60s' is not for %s: a whole number from %u to %u",
+				text, k->name, (unsigned)least, (unsigned)most);
+	*ret_value = value;
+	return 0;
+}
+
+static int apply_number(const struct key *k, struct served *s, uint16_t group, uint64_t value,
+			struct complaint *why)
+{
+	uint8_t *at = number_at(s, group, k->parameter);
+
+	(void)why;
+	if (at)
+		*at = (uint8_t)value;
+	return 0;
+}
+
+const struct key_kind key_kind_number = {
+	.get = get_number,
+	.parse = parse_number,
+	.apply = apply_number,
+};
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static void put(json_t *table, const char *name, uint64_t value)
+{
+	(void)json_object_set_new(table, name, json_integer((json_int_t)value));
+}
+
+/* Class counters are statistics: between two of its steps a member's can be below 0. */
+static void put_pages(json_t *table, const char *name, uint64_t pages)
+{
+	put(table, name, pages < PAGES_MAX ? pages << MC_PAGE_SHIFT : 0);
+}
+
+static json_t *get_events(const struct key *k, const struct served *s, uint16_t group,
+			  const struct snapshot *snap)
+{
+	const struct pool *pool = memory_pool(s, group);
+	const mc_word *event = k->parameter ? pool->event_local : pool->event;
+	json_t *table = json_object();
+
+	(void)snap;
+#define EVENT(id, name, sentence) put(table, name, mc_load_relaxed(&event[EVENT_##id]));
+#include "accounting/events.def"
+#undef EVENT
+	return table;
+}
+
+const struct key_kind key_kind_events = { .get = get_events };
+
+static void sum_members(const struct served *s, uint16_t group, uint64_t *ret_file,
+			uint64_t *ret_swap)
+{
+	const struct world *world = s->daemon->world;
+
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL;
+	     i = served_next_member(s, i + 1)) {
+		struct member *m = member_of(&s->seg, i);
+		struct world_usage usage;
+
+		if (!group_is_within(&s->seg, mc_load_full(&m->group), group) ||
+		    world->usage((pid_t)member_pid(mc_load_full(&m->state)), &usage))
+			continue;
+		*ret_file += usage.file;
+		*ret_swap += usage.swap;
+	}
+}
+
+static void sum_overs(const struct served *s, uint16_t group, const struct snapshot *snap,
+		      uint64_t *ret_sum)
+{
+	for (uint32_t g = 0; g < snap->groups; g++) {
+		if (group_state(&s->seg, (uint16_t)g) != GROUP_LIVE ||
+		    !group_is_within(&s->seg, (uint16_t)g, group))
+			continue;
+		for (unsigned i = 0; i < OVERS; i++)
+			ret_sum[i] += mc_load_relaxed(&memory_pool(s, (uint16_t)g)->over[i]);
+	}
+}
+
+/* In the order that is promised. `file` and `swap` are read from /proc: seen, not charged. */
+static json_t *get_stat(const struct key *k, const struct served *s, uint16_t group,
+			const struct snapshot *snap)
+{
+	const struct snapshot_pool *p = &snap->pool[group];
+	uint64_t over[OVERS] = { 0 };
+	uint64_t file = 0, swap = 0;
+	json_t *table = json_object();
+
+	(void)k;
+	sum_members(s, group, &file, &swap);
+	sum_overs(s, group, snap, over);
+	put_pages(table, "committed", p->current);
+	put_pages(table, "anon", p->class[CLASS_ANON]);
+	put_pages(table, "heap", p->class[CLASS_HEAP]);
+	put_pages(table, "file", file);
+	put_pages(table, "shmem", p->class[CLASS_SHMEM]);
+	put_pages(table, "stack", p->class[CLASS_STACK]);
+	put_pages(table, "pinned", p->class[CLASS_PINNED]);
+	put_pages(table, "swap", swap);
+	put_pages(table, "observed", p->class[CLASS_OBSERVED]);
+	put_pages(table, "stock", p->usage > p->current ? p->usage - p->current : 0);
+#define OVER(id, name, sentence) put(table, "over_" name, over[OVER_##id]);
+#include "accounting/overs.def"
+#undef OVER
+	return table;
+}
+
+const struct key_kind key_kind_stat = { .get = get_stat };
+const struct key_kind key_kind_none = { .get = NULL };

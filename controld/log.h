@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon's log: called at the rim only. To stderr in the foreground, else to the journal. */
+#ifndef CONTROLD_LOG_H
+#define CONTROLD_LOG_H
+
+#include <syslog.h>
+
+/* Messages go to the journal from now on. */
+void log_to_journal(void);
+
+/* One line, without the newline; `priority` as in syslog.h. */
+__attribute__((format(printf, 2, 3))) void log_line(int priority, const char *format, ...);
+
+#endif
