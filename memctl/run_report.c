@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/* memctl run: what is said when charges were refused, and the report at the end. */
+#include "memctl/run.h"
+
+#include "accounting/member.h"
+#include "accounting/units.h"
+#include "memctl/say.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The last charge that a group refused. */
+struct refusal {
+	pid_t pid; /* 0: unknown */
+	uint64_t bytes;
+	char comm[16];
+};
+
+/* ---- reading ------------------------------------------------------------------------------------- */
+
+static int take(const struct memctl_value *v, void *arg)
+{
+	struct run_level *l = arg;
+	bool is_oom = v->field && strcmp(v->field, "oom") == 0;
+
+	if (strcmp(v->key, "memory.max") == 0)
+		l->max = v->number;
+	else if (strcmp(v->key, "memory.peak") == 0)
+		l->peak = v->number;
+	else if (strcmp(v->key, "memory.failcnt") == 0)
+		l->failcnt = v->number;
+	else if (is_oom && strcmp(v->key, "memory.events.local") == 0)
+		l->oom = v->number;
+	else if (is_oom)
+		l->oom_below = v->number;
+	return 0;
+}
+
+void run_report_read(struct memctl *m, const char *group, struct run_levels *ret)
+{
+	static const char *const keys[] = { "memory.max",    "memory.peak",	    "memory.failcnt",
+					    "memory.events", "memory.events.local", NULL };
+	char path[GROUP_PATH_MAX];
+
+	memset(ret, 0, sizeof(*ret));
+	strcpy(path, group);
+	do
+		(void)memctl_get(m, path, keys, take, &ret->level[ret->n++]);
+	while (run_group_up(path) && ret->n <= GROUP_DEPTH_MAX);
+}
+
+static void read_comm(pid_t pid, char *comm, size_t size)
+{
+	char path[32];
+	ssize_t n = 0;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, comm, size - 1);
+		(void)close(fd);
+	}
+	comm[n > 0 ? n : 0] = 0;
+	comm[strcspn(comm, "\n")] = 0;
+}
+
+static void copy_refusal(const struct segment *seg, uint16_t group, struct refusal *ret)
+{
+	const struct pool *p = pool_of(seg, RESOURCE_MEMORY, group);
+	uint32_t member = mc_load_relaxed(&p->refused_member);
+
+	ret->pid = (pid_t)mc_load_relaxed(&p->refused_pid);
+	ret->bytes = mc_load_relaxed(&p->refused_units) << MC_PAGE_SHIFT;
+	if (member < MEMBERS_MAX &&
+	    member_pid(mc_load_full(&member_of(seg, member)->state)) == (uint32_t)ret->pid)
+		memcpy(ret->comm, member_of(seg, member)->comm, sizeof(ret->comm) - 1);
+}
+
+/* The counters are shared memory: a reader's mapping shows what no key does. */
+static void read_refusal(const struct run_report *r, const char *dir, const char *path,
+			 struct refusal *ret)
+{
+	struct segment seg;
+	uint16_t group;
+
+	memset(ret, 0, sizeof(*ret));
+	if (segment_attach(dir, SEGMENT_READER, &seg))
+		return;
+	if (group_find(&seg, path, &group) == 0)
+		copy_refusal(&seg, group, ret);
+	segment_detach(&seg);
+	if (!ret->comm[0] && ret->pid == r->child->pid)
+		(void)snprintf(ret->comm, sizeof(ret->comm), "%.15s", r->target->name);
+	if (!ret->comm[0] && ret->pid)
+		read_comm(ret->pid, ret->comm, sizeof(ret->comm));
+}
+
+static uint64_t refused_at(const struct run_report *r, unsigned level)
+{
+	uint64_t before = r->before.level[level].oom;
+	uint64_t after = r->after.level[level].oom;
+
+	return after > before ? after - before : 0;
+}
+
+/* At groups below ours, which somebody made while COMMAND ran. */
+static uint64_t refused_below(const struct run_report *r)
+{
+	uint64_t before = r->before.level[0].oom_below;
+	uint64_t all = r->after.level[0].oom_below > before ? r->after.level[0].oom_below - before : 0;
+	uint64_t own = refused_at(r, 0);
+
+	return all > own ? all - own : 0;
+}
+
+static uint64_t refused_in_all(const struct run_report *r)
+{
+	uint64_t sum = refused_below(r);
+
+	for (unsigned i = 0; i < r->after.n; i++)
+		sum += refused_at(r, i);
+	return sum;
+}
+
+/* ---- for people ---------------------------------------------------------------------------------- */
+
+static const char *size_words(uint64_t bytes, char *buf)
+{
+	return bytes == MEMCTL_MAX ? "max" : units_format(bytes, buf);
+}
+
+static void print_refusal(FILE *to, const struct run_report *r, const char *dir, const char *path,
+			  unsigned level)
+{
+	const struct run_level *l = &r->after.level[level];
+	char limit[UNITS_BUF], size[UNITS_BUF], peak[UNITS_BUF];
+	uint64_t n = refused_at(r, level);
+	struct refusal last;
+
+	read_refusal(r, dir, path, &last);
+	(void)fprintf(to, "memctl: %s refused %llu charge%s: its memory.max is %s, its peak was %s\n", path,
+		      (unsigned long long)n, n == 1 ? "" : "s", size_words(l->max, limit),
+		      size_words(l->peak, peak));
+	if (last.pid)
+		(void)fprintf(to, "memctl:   %s was pid %d%s%s%s, which asked for %s\n",
+			      n == 1 ? "it" : "the last", (int)last.pid, *last.comm ? " (" : "", last.comm,
+			      *last.comm ? ")" : "", size_words(last.bytes, size));
+}
+
+static void print_advice(FILE *to, const struct run_report *r)
+{
+	if (r->group->transient && refused_at(r, 0))
+		(void)fprintf(to, "memctl:   to try: a larger limit (--max), or less work at a time\n");
+	else
+		(void)fprintf(to, "memctl:   to try: a larger limit ('memctl set GROUP memory.max=SIZE'), or less "
+				  "work at a time\n");
+}
+
+static void print_refusals(FILE *to, const struct run_report *r, const char *dir)
+{
+	char path[GROUP_PATH_MAX];
+	unsigned level = 0;
+
+	strcpy(path, r->group->path);
+	do
+		if (refused_at(r, level))
+			print_refusal(to, r, dir, path, level);
+	while (run_group_up(path) && ++level < r->after.n);
+	if (refused_below(r))
+		(void)fprintf(to, "memctl: groups below %s refused %llu charges; 'memctl stat' of each says which\n",
+			      r->group->path, (unsigned long long)refused_below(r));
+	if (refused_in_all(r))
+		print_advice(to, r);
+}
+
+static int count(const struct memctl_member *member, void *arg)
+{
+	(void)member;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static void print_words(FILE *to, const struct run_report *r, struct memctl *m, unsigned members)
+{
+	const struct run_level *l = &r->after.level[0];
+	char peak[UNITS_BUF], limit[UNITS_BUF];
+
+	(void)fprintf(to, "memctl: %s (pid %d) in %s %s %d\n", r->target->name, (int)r->child->pid,
+		      r->group->path, r->child->signal ? "ended by signal" : "ended with status",
+		      r->child->signal ? r->child->signal : r->child->status);
+	(void)fprintf(to, "memctl:   peak %s, limit %s, failcnt %llu, oom %llu, members left %u\n",
+		      size_words(l->peak, peak), size_words(l->max, limit),
+		      (unsigned long long)(l->failcnt - r->before.level[0].failcnt),
+		      (unsigned long long)refused_in_all(r), members);
+	print_refusals(to, r, memctl_dir(m));
+}
+
+/* ---- for programs -------------------------------------------------------------------------------- */
+
+static json_t *json_size(uint64_t bytes)
+{
+	return bytes == MEMCTL_MAX ? json_string("max") : json_integer((json_int_t)bytes);
+}
+
+static json_t *json_refusal(const struct run_report *r, const char *dir, const char *path, unsigned level)
+{
+	struct refusal last;
+
+	read_refusal(r, dir, path, &last);
+	return json_pack("{ss sI so si sI ss%}", "group", path, "refused",
+			 (json_int_t)refused_at(r, level), "max", json_size(r->after.level[level].max), "pid",
+			 (int)last.pid, "bytes", (json_int_t)last.bytes, "comm", last.comm,
+			 strnlen(last.comm, sizeof(last.comm)));
+}
+
+static json_t *json_refusals(const struct run_report *r, const char *dir)
+{
+	json_t *list = json_array();
+	char path[GROUP_PATH_MAX];
+	unsigned level = 0;
+
+	strcpy(path, r->group->path);
+	do
+		if (refused_at(r, level))
+			(void)json_array_append_new(list, json_refusal(r, dir, path, level));
+	while (run_group_up(path) && ++level < r->after.n);
+	return list;
+}
+
+static void print_json(FILE *to, const struct run_report *r, struct memctl *m, unsigned members)
+{
+	const struct run_level *l = &r->after.level[0];
+	json_t *object = json_pack("{ss ss* si si si so so sI sI si so}", "group", r->group->path, "command",
+				   r->target->name, "pid", (int)r->child->pid, "status", r->child->status,
+				   "signal", r->child->signal, "peak", json_size(l->peak), "max",
+				   json_size(l->max), "failcnt",
+				   (json_int_t)(l->failcnt - r->before.level[0].failcnt), "oom",
+				   (json_int_t)refused_in_all(r), "members", (int)members, "refusals",
+				   json_refusals(r, memctl_dir(m)));
+
+	(void)json_dumpf(object, to, JSON_INDENT(2));
+	(void)fputc('\n', to);
+	json_decref(object);
+}
+
+static FILE *open_file(const struct run_report *r)
+{
+	FILE *to;
+
+	if (!r->file)
+		return stderr;
+	to = fopen(r->file, "we");
+	if (!to)
+		say_note("run", "cannot write the report to %s: %m", r->file);
+	return to;
+}
+
+void run_report_print(struct memctl *m, const struct run_report *r)
+{
+	unsigned members = 0;
+	FILE *to;
+
+	if (!r->asked) {
+		print_refusals(stderr, r, memctl_dir(m));
+		return;
+	}
+	to = open_file(r);
+	if (!to)
+		return;
+	(void)memctl_members(m, r->group->path, 0, count, &members);
+	(r->json ? print_json : print_words)(to, r, m, members);
+	if (to != stderr && fclose(to))
+		say_note("run", "cannot write the report to %s: %m", r->file);
+}
