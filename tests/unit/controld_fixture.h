@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/* A daemon without socket in a directory of its own, in a world that the test makes up. */
+#ifndef TESTS_UNIT_CONTROLD_FIXTURE_H
+#define TESTS_UNIT_CONTROLD_FIXTURE_H
+
+#include "controld/command.h"
+#include "controld/cycle.h"
+#include "controld/daemon.h"
+#include "controld/loop.h"
+#include "controld/proto.h"
+
+#include "accounting/member.h"
+#include "accounting/snapshot.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* One made-up process; pid 0: the row is free. */
+struct fake_process {
+	pid_t pid;
+	uint64_t start_time;
+	enum world_image image;
+	struct world_usage usage;
+	int pidfd; /* the daemon's, readable at death */
+	bool no_pidfd;
+};
+
+static struct fake_process fake[16];
+static uint64_t fake_now = 1000000000;
+static struct daemon fixture;
+
+static struct fake_process *fake_find(pid_t pid)
+{
+	for (size_t i = 0; i < 16; i++)
+		if (fake[i].pid == pid && pid)
+			return &fake[i];
+	return NULL;
+}
+
+static uint64_t fake_now_ns(void)
+{
+	return fake_now;
+}
+
+static int fake_pidfd_open(pid_t pid)
+{
+	struct fake_process *p = fake_find(pid);
+
+	if (!p)
+		return -ESRCH;
+	if (p->no_pidfd)
+		return -EMFILE;
+	p->pidfd = eventfd(0, EFD_CLOEXEC);
+	return p->pidfd;
+}
+
+static int fake_pidfd_signal(int pidfd, int signal)
+{
+	(void)signal;
+	return eventfd_write(pidfd, 1);
+}
+
+static int fake_start_time(pid_t pid, uint64_t *ret_ticks)
+{
+	struct fake_process *p = fake_find(pid);
+
+	if (!p)
+		return -ESRCH;
+	*ret_ticks = p->start_time;
+	return 0;
+}
+
+static int fake_usage(pid_t pid, struct world_usage *ret)
+{
+	struct fake_process *p = fake_find(pid);
+
+	if (!p)
+		return -ESRCH;
+	*ret = p->usage;
+	return 0;
+}
+
+static int fake_image(pid_t pid, dev_t device, ino_t counters, enum world_image *ret)
+{
+	struct fake_process *p = fake_find(pid);
+
+	(void)device;
+	(void)counters;
+	if (!p)
+		return -ESRCH;
+	*ret = p->image;
+	return 0;
+}
+
+static int fake_comm(pid_t pid, char ret_comm[16])
+{
+	(void)snprintf(ret_comm, 16, "new-%d", (int)pid);
+	return 0;
+}
+
+static const struct world fake_world = {
+	.now_ns = fake_now_ns,
+	.pidfd_open = fake_pidfd_open,
+	.pidfd_signal = fake_pidfd_signal,
+	.start_time = fake_start_time,
+	.usage = fake_usage,
+	.image = fake_image,
+	.comm = fake_comm,
+};
+
+static inline struct fake_process *fake_add(pid_t pid, uint64_t start_time)
+{
+	for (size_t i = 0; i < 16; i++)
+		if (!fake[i].pid) {
+			fake[i] = (struct fake_process){ .pid = pid, .start_time = start_time };
+			return &fake[i];
+		}
+	fail();
+	return NULL;
+}
+
+/* The process ends; its pidfd tells. */
+static inline void fake_end(struct fake_process *p)
+{
+	if (p->pidfd)
+		(void)eventfd_write(p->pidfd, 1);
+	p->pid = 0;
+}
+
+/* Lets the daemon see what has happened up to now. */
+static inline void fixture_turn(void)
+{
+	for (int i = 0; i < 8; i++)
+		(void)sd_event_run(fixture.event, 0);
+	cycle_turn(&fixture);
+	cycle_turn(&fixture);
+}
+
+static inline void fixture_pass(uint64_t ms)
+{
+	fake_now += ms * 1000000;
+	fixture_turn();
+}
+
+static inline int fixture_setup(void **state)
+{
+	char dir[] = "/tmp/memctl-unit-XXXXXX";
+	struct complaint why;
+
+	(void)state;
+	memset(fake, 0, sizeof(fake));
+	memset(&fixture, 0, sizeof(fixture));
+	fixture.world = &fake_world;
+	fixture.rundir.lock = -1;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(loop_open(&fixture, &why), 0);
+	assert_int_equal(rundir_open(dir, &fixture.rundir, &why), 0);
+	assert_int_equal(served_open(&fixture, dir, &fixture.served, &why), 0);
+	return 0;
+}
+
+static inline int fixture_teardown(void **state)
+{
+	char dir[sizeof(fixture.rundir.path)];
+	unsigned removed;
+
+	(void)state;
+	(void)removed;
+	strcpy(dir, fixture.rundir.path);
+	rundir_remove(&fixture.rundir, SEGMENT_LIMITS_NAME);
+	rundir_remove(&fixture.rundir, SEGMENT_COUNTERS_NAME);
+	rundir_remove(&fixture.rundir, RUNDIR_LOCK);
+	daemon_close(&fixture);
+	return rmdir(dir);
+}
+
+/* Sends text as the packet of `caller`; the reply, or the test fails. */
+static inline json_t *fixture_ask_as(const struct caller *caller, const char *packet, size_t size)
+{
+	size_t reply_size = 0;
+	char *text = proto_handle(&fixture, caller, packet, size, &reply_size);
+	json_t *reply;
+
+	assert_non_null(text);
+	assert_true(reply_size <= PROTO_PACKET_MAX);
+	reply = json_loadb(text, reply_size, 0, NULL);
+	assert_non_null(reply);
+	assert_true(json_is_boolean(json_object_get(reply, "ok")));
+	free(text);
+	return reply;
+}
+
+/* Sends {"v":1,"op":OP, MORE}; returns the reply. */
+static inline json_t *fixture_ask(const char *op, const char *more)
+{
+	static const struct caller caller = { .pid = 1 };
+	char packet[4096];
+
+	(void)snprintf(packet, sizeof(packet), "{\"v\":1,\"op\":\"%s\"%s%s}", op, *more ? "," : "",
+		       more);
+	return fixture_ask_as(&caller, packet, strlen(packet));
+}
+
+/* The same, where success is expected. */
+static inline json_t *fixture_do(const char *op, const char *more)
+{
+	json_t *reply = fixture_ask(op, more);
+
+	if (!json_is_true(json_object_get(reply, "ok")))
+		print_error("%s %s: %s\n", op, more,
+			    json_string_value(json_object_get(reply, "error")));
+	assert_true(json_is_true(json_object_get(reply, "ok")));
+	return reply;
+}
+
+/* The same, where `name` is the errno expected; the sentence is not empty. */
+static inline void fixture_refuse(const char *op, const char *more, const char *name)
+{
+	json_t *reply = fixture_ask(op, more);
+
+	if (json_is_true(json_object_get(reply, "ok")))
+		print_error("%s %s was not refused\n", op, more);
+	assert_true(json_is_false(json_object_get(reply, "ok")));
+	assert_string_equal(json_string_value(json_object_get(reply, "errno")), name);
+	assert_true(strlen(json_string_value(json_object_get(reply, "error"))) > 5);
+	json_decref(reply);
+}
+
+/* A key's value; the caller gives it back by json_decref. */
+static inline json_t *fixture_get(const char *group, const char *key)
+{
+	char more[256];
+	json_t *reply, *value;
+
+	(void)snprintf(more, sizeof(more), "\"group\":\"%s\",\"keys\":[\"%s\"]", group, key);
+	reply = fixture_do("get", more);
+	value = json_incref(json_object_get(json_object_get(reply, "values"), key));
+	assert_non_null(value);
+	json_decref(reply);
+	return value;
+}
+
+static inline long long fixture_number(const char *group, const char *key)
+{
+	json_t *value = fixture_get(group, key);
+	long long n = json_integer_value(value);
+
+	assert_true(json_is_integer(value));
+	json_decref(value);
+	return n;
+}
+
+/* One row of a key that is a table. */
+static inline long long fixture_row(const char *group, const char *key, const char *row)
+{
+	json_t *table = fixture_get(group, key);
+	json_t *value = json_object_get(table, row);
+	long long n = json_integer_value(value);
+
+	assert_true(json_is_integer(value));
+	json_decref(table);
+	return n;
+}
+
+/* Makes a made-up process a member; returns its slot. */
+static inline uint32_t fixture_join(const struct fake_process *p, const char *group)
+{
+	const struct segment *seg = &fixture.served->seg;
+	uint32_t member;
+	uint16_t g;
+
+	assert_int_equal(group_find(seg, group, &g), 0);
+	assert_int_equal(member_join(seg, (uint32_t)p->pid, p->start_time, g, MEMBER_LIVE, "test",
+				     &member),
+			 0);
+	return member;
+}
+
+/* The member charges `pages` of heap. */
+static inline void fixture_charge(uint32_t member, uint64_t pages)
+{
+	const struct segment *seg = &fixture.served->seg;
+	struct actor by = { .seg = seg, .open = &member_of(seg, member)->open, .member = member };
+	uint32_t account = member_account_at(seg, member, 0);
+
+	assert_int_equal(charge_try(&by, account, pages, NULL), 0);
+	account_class_add(seg, account, CLASS_HEAP, (int64_t)pages);
+}
+
+static inline enum member_state fixture_state(uint32_t member)
+{
+	return member_state(mc_load_full(&member_of(&fixture.served->seg, member)->state));
+}
+
+static inline void fixture_drop(json_t *reply)
+{
+	json_decref(reply);
+}
+
+#endif
