@@ -15,6 +15,8 @@ static uint64_t take_all(struct account *a, uint32_t *ret_epoch)
 	while (!mc_cas_full(&a->word, &word, account_word(account_epoch(word), 0, 0)))
 		;
 	STEP(S2);
+	for (unsigned i = 0; i < CLASSES; i++)
+		mc_store_relaxed(&a->class[i], 0);
 	*ret_epoch = account_epoch(word);
 	return account_held(word) + account_stock(word);
 }
@@ -129,6 +131,15 @@ int settle_exec(const struct segment *seg, uint32_t member, uint16_t asked, cons
 	member_set_flags(seg, member, 0, MEMBER_EXECING | MEMBER_PARTIAL);
 	mc_store_full(&m->open, 0);
 	return err < 0 ? err : 0;
+}
+
+void settle_leave(const struct segment *seg, uint32_t member)
+{
+	struct member *m = member_of(seg, member);
+
+	if (mc_add_full(&m->open, 1) == 0)
+		(void)settle_listed(seg, member, true);
+	mc_sub_full(&m->open, 1);
 }
 
 unsigned settle_daemon(const struct segment *seg)

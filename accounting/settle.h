@@ -22,6 +22,10 @@ uint64_t settle_dead(const struct actor *by, uint32_t member);
  * member_join, and the process goes on unaccounted. */
 int settle_exec(const struct segment *seg, uint32_t member, uint16_t asked, const char *comm);
 
+/* An ending process's own: gives back everything it holds, unless a slow path is open in another of its
+ * threads; then, and for all it charges from now on, the daemon does it. The slot stays. */
+void settle_leave(const struct segment *seg, uint32_t member);
+
 /* A new daemon's, before anything else: when the last one died in a slow path, or a recount was left
  * unfinished, recounts. Returns how many resources were recounted. */
 unsigned settle_daemon(const struct segment *seg);

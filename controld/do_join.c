@@ -26,8 +26,8 @@ static int say(struct request *r, int err)
 	}
 }
 
-/* An image asks once, when it starts: a member that asks again has exec'd, and what the old image held is
- * settled here, for the new one could not find its slot. */
+/* An image asks once, when it starts: a member that asks again has exec'd, and what the old image
+ * held is settled here, for the new one could not find its slot. */
 static int join(struct request *r, uint32_t *ret_member)
 {
 	const struct segment *seg = &r->served->seg;

@@ -83,6 +83,15 @@ enum je_thp_mode {
 };
 extern enum je_thp_mode je_init_system_thp_mode;
 
+/*
+ * Sets up the calling thread's cache at its first allocation; true: failed, which jemalloc answers by
+ * crashing later.
+ */
+bool je_tsd_tcache_enabled_data_init(void *tsd);
+
+/* The same as tsd.o calls it: charges made meanwhile must not be refused. */
+bool mc_thread_setup(void *tsd);
+
 /* What jemalloc hands to pthread_atfork: call them in this order around the real fork. */
 void je_jemalloc_prefork(void);
 void je_jemalloc_postfork_parent(void);

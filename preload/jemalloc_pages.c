@@ -7,7 +7,7 @@
  *               some metadata, and trying there. So a refused thread gets no new region until there is
  *               room for what it was refused: a request that is refused fails at once, and a later one
  *               that fits finds its way by itself.
- * credit        64 KiB a thread are charged by force: its first allocation sets up its cache, and
+ * credit        what sets up a thread's cache at its first allocation is charged by force, up to 64 KiB:
  *               jemalloc crashes when that fails.
  * huge pages    where they are always on, a touched page makes 2 MiB resident and the charge would be
  *               a lie: heap extents then take small pages.
@@ -25,6 +25,7 @@
 /* Pages that this thread was refused last, 0 after a success. volatile: a signal handler may allocate. */
 static __thread volatile uint64_t refused_pages;
 static __thread unsigned credit_used;
+static __thread bool in_setup;
 
 const char *malloc_conf_2_conf_harder =
 	"oversize_threshold:0,retain:true,dss:disabled,muzzy_decay_ms:0,prof:false,hpa:false,"
@@ -37,7 +38,7 @@ static uint64_t pages_of(size_t size)
 
 static bool charge_on_credit(struct self *self, uint64_t pages)
 {
-	if (credit_used + pages > CREDIT_PAGES)
+	if (!in_setup || credit_used + pages > CREDIT_PAGES)
 		return false;
 	credit_used += (unsigned)pages;
 	account_class_add(self->actor.seg, self->account, CLASS_HEAP, (int64_t)pages);
@@ -115,6 +116,16 @@ static void give_back(void *addr, size_t size)
 		at += (left - runs.lost) << MC_PAGE_SHIFT;
 		left = runs.lost;
 	}
+}
+
+bool mc_thread_setup(void *tsd)
+{
+	bool failed;
+
+	in_setup = true;
+	failed = je_tsd_tcache_enabled_data_init(tsd);
+	in_setup = false;
+	return failed;
 }
 
 void *mc_pages_map(void *addr, size_t size, size_t alignment, bool *commit)

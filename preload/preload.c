@@ -18,6 +18,12 @@ __attribute__((constructor(101))) static void start(void)
 	metadata_measure(true);
 }
 
+/* Behind the program's own destructors and handlers. Not reached by _exit, a signal, or exec. */
+__attribute__((destructor(101))) static void end(void)
+{
+	self_leave();
+}
+
 /* jemalloc takes mc_real_pthread_create then. */
 void *mc_real_dlsym(void *handle, const char *name)
 {

@@ -274,6 +274,17 @@ bool self_is_own_process(void)
 		 self_page->actor.pid == (uint32_t)sys_getpid()));
 }
 
+void self_leave(void)
+{
+	uint32_t member;
+
+	if (!self_is_own_process())
+		return;
+	member = self_page->member;
+	mc_store_full(&self_page->state, SELF_OFF);
+	settle_leave(&segment, member);
+}
+
 void self_exec_begin(void)
 {
 	if (self_is_own_process())

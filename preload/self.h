@@ -48,6 +48,10 @@ void self_after_fork(void);
 /* The account number behind an entry of the member's table. */
 uint32_t self_account(const struct self *self, unsigned slot);
 
+/* The process ends: what it holds goes back now, so that who comes next need not wait for the daemon. What
+ * is charged or given back afterwards is not counted. */
+void self_leave(void);
+
 /* Something of this process could not be accounted. */
 void self_mark_partial(void);
 
