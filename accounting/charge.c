@@ -190,12 +190,12 @@ static struct attempt begin(const struct actor *by, uint32_t account, uint64_t n
 	};
 }
 
-/* Half the field is left for charges that run at the same time. */
+/* More than the field counts, 256 TiB, is refused by the account's own group. */
 static bool fits_word(struct attempt *t)
 {
 	t->refused = t->leaf;
-	return t->n <= ACCOUNT_HELD_MAX / 2 &&
-	       account_held(mc_load_relaxed(&t->account->word)) <= ACCOUNT_HELD_MAX / 2;
+	return t->n <= ACCOUNT_HELD_MAX &&
+	       account_held(mc_load_relaxed(&t->account->word)) <= ACCOUNT_HELD_MAX - t->n;
 }
 
 static void count_refusal(const struct attempt *t)

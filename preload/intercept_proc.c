@@ -40,13 +40,14 @@ static bool can_carry(enum elf_kind kind)
 	return kind == ELF_PRELOADABLE || kind == ELF_NOT_ELF;
 }
 
-/* Before an exec call. A vfork child is no member; when its image cannot carry us, it becomes an observed
- * one here, while it still knows its pid. */
-static void begin_exec(bool carries)
+/* Before an exec call. A vfork child is no member yet. It becomes an observed one here, while it still knows
+ * its pid: an image that can carry us takes the slot over when it starts, another one stays observed, and
+ * in between its group is not without members though its parent may end at once. */
+static void begin_exec(void)
 {
 	if (self_is_own_process())
 		self_exec_begin();
-	else if (!carries)
+	else
 		self_observe(0);
 }
 
@@ -71,7 +72,7 @@ static int exec_path(const char *path, char *const argv[], char *const envp[])
 	bool carries = can_carry(elf_classify(path));
 
 	COPY_ENVIRONMENT(copy, envp, carries);
-	begin_exec(carries);
+	begin_exec();
 	return failed(real_execve() ? real_execve()(path, argv, copy.env) : (errno = ENOSYS, -1));
 }
 
@@ -82,7 +83,7 @@ static int exec_search(const char *file, char *const argv[], char *const envp[])
 	bool carries = !path || can_carry(elf_classify(path));
 
 	COPY_ENVIRONMENT(copy, envp, carries);
-	begin_exec(carries);
+	begin_exec();
 	return failed(real_execvpe() ? real_execvpe()(file, argv, copy.env) : (errno = ENOSYS, -1));
 }
 
@@ -111,7 +112,7 @@ EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 	bool carries = can_carry(elf_classify_fd(fd));
 
 	COPY_ENVIRONMENT(copy, envp, carries);
-	begin_exec(carries);
+	begin_exec();
 	return failed(real_fexecve() ? real_fexecve()(fd, argv, copy.env) : (errno = ENOSYS, -1));
 }
 
@@ -122,7 +123,7 @@ EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const
 	bool carries = path[0] != '/' || can_carry(elf_classify(path));
 
 	COPY_ENVIRONMENT(copy, envp, carries);
-	begin_exec(carries);
+	begin_exec();
 	return failed(real_execveat() ? real_execveat()(dirfd, path, argv, copy.env, flags)
 				      : (errno = ENOSYS, -1));
 }
