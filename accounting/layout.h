@@ -157,13 +157,12 @@ struct pool {
 	mc_word event[EVENTS]; /* sync: relaxed; this group and all below */
 
 	mc_word event_local[EVENTS]; /* sync: relaxed; this group alone */
-	uint64_t unused2;
+	mc_word refused_units;	     /* sync: relaxed; the last refused charge */
 
 	mc_word over[OVERS];	   /* sync: relaxed; this group alone, by cause */
-	mc_word refused_units;	   /* sync: relaxed; the last refused charge */
-	mc_word32 refused_member;  /* sync: relaxed */
+	mc_word32 refused_member;  /* sync: relaxed; whose it was */
 	mc_word32 refused_pid;	   /* sync: relaxed */
-	uint64_t unused3;
+	char refused_comm[16];	   /* sync: relaxed bytes; outlives the member */
 };
 
 /* account.word = epoch(14) | held(36) | stock(14).

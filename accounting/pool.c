@@ -5,6 +5,7 @@
 #include "accounting/check.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define SLACK_MIN 64u
 #define SLACK_MAX 2048u
@@ -104,6 +105,8 @@ void pool_count_refusal(const struct segment *seg, unsigned resource, uint16_t g
 	mc_store_relaxed(&pool->refused_units, n);
 	mc_store_relaxed(&pool->refused_member, member);
 	mc_store_relaxed(&pool->refused_pid, pid);
+	if (member < MEMBERS_MAX)
+		memcpy(pool->refused_comm, seg->counters->member[member].comm, sizeof(pool->refused_comm));
 	pool_count_event(seg, resource, group, EVENT_MAX);
 	pool_count_event(seg, resource, group, EVENT_OOM);
 }

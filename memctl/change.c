@@ -20,8 +20,10 @@ static int pack_settings(const char *const *settings, json_t **ret)
 		free(key);
 		if (bad) {
 			json_decref(values);
-			return error_set(-EINVAL, "not a setting: '%s'; write KEY=VALUE, such as "
-						  "memory.max=64M", *settings);
+			return error_set(-EINVAL,
+					 "not a setting: '%s'; write KEY=VALUE, such as "
+					 "memory.max=64M",
+					 *settings);
 		}
 	}
 	*ret = values;
@@ -62,7 +64,8 @@ static bool cut(char *path, const char *whole, unsigned n)
 }
 
 /* Takes away again what make_parents made: the last `made` of the components up to `depth`. */
-static void remove_parents(struct memctl *m, char *path, const char *whole, unsigned depth, unsigned made)
+static void remove_parents(struct memctl *m, char *path, const char *whole, unsigned depth,
+			   unsigned made)
 {
 	for (; made && cut(path, whole, depth); made--, depth--)
 		(void)client_request(m, client_new_request("remove", path), NULL);

@@ -2,8 +2,8 @@
 /* One connection to the daemon: a request goes out, its answer comes back.
  *
  * contract      any thread; the mutex makes requests through one struct memctl take turns.
- * failures      before the request is sent: connect again, once. After it was sent and no answer came:
- *               the connection is dropped, since a late answer would be taken for the next one.
+ * failures      Before the request is sent: connect again, once. After it was sent and no answer
+ *               came: the connection is dropped, for a late answer would be taken for the next.
  */
 #include "memctl/client.h"
 
@@ -17,16 +17,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CLIENT_MAGIC 0x6d656d63u
-#define PACKET_MAX 65536
+#define CLIENT_MAGIC     0x6d656d63u
+#define PACKET_MAX       65536
 #define PROTOCOL_VERSION 1
+#define GREET_TRIES      5
 
 struct memctl {
 	unsigned magic;
 	unsigned flags; /* MEMCTL_NO_START */
 	char dir[CONNECT_DIR_MAX];
 	pthread_mutex_t lock; /* guards what follows */
-	int fd;		      /* -1: none now */
+	int fd;               /* -1: none now */
 	pid_t peer;
 	char packet[PACKET_MAX + 1]; /* the last answer */
 };
@@ -64,7 +65,8 @@ static int send_packet(struct memctl *m, const char *text, size_t n)
 	ssize_t sent;
 
 	if (n > PACKET_MAX)
-		return error_set(-EMSGSIZE, "the request is longer than %d bytes: give fewer keys or values",
+		return error_set(-EMSGSIZE,
+				 "the request is longer than %d bytes: give fewer keys or values",
 				 PACKET_MAX);
 	do
 		sent = send(m->fd, text, n, MSG_NOSIGNAL);
@@ -81,7 +83,8 @@ static int receive_failed(struct memctl *m, ssize_t got)
 		return error_set(-ETIMEDOUT, "the daemon (pid %d) does not answer; is it stopped?",
 				 (int)m->peer);
 	if (err == -ECONNRESET)
-		return error_set(err, "the daemon (pid %d) ended before it answered; try again", (int)m->peer);
+		return error_set(err, "the daemon (pid %d) ended before it answered; try again",
+				 (int)m->peer);
 	return error_set(err, "cannot hear the daemon: %s", strerror(-err));
 }
 
@@ -126,7 +129,9 @@ static int exchange(struct memctl *m, const char *text, json_t **ret_reply)
 	if (err == -EPIPE || err == -ECONNRESET || err == -ENOTCONN)
 		return -EPIPE;
 	if (err)
-		return err == -EMSGSIZE ? err : error_set(err, "cannot reach the daemon: %s", strerror(-err));
+		return err == -EMSGSIZE
+			       ? err
+			       : error_set(err, "cannot reach the daemon: %s", strerror(-err));
 	err = receive_packet(m, &reply);
 	if (err)
 		return err;
@@ -145,27 +150,42 @@ static int check_version(struct memctl *m, json_t *hello)
 	if (v == PROTOCOL_VERSION)
 		return 0;
 	drop(m);
-	return error_set(-EPROTO, "the daemon (pid %d) speaks version %d of the protocol, this memctl %d; "
-				  "'memctl daemon stop' and try again",
+	return error_set(-EPROTO,
+			 "the daemon (pid %d) speaks version %d of the protocol, this memctl %d; "
+			 "'memctl daemon stop' and try again",
 			 (int)m->peer, (int)v, PROTOCOL_VERSION);
+}
+
+/* A connection that was queued for a daemon that has died since is reset: the next meets another
+ * one. */
+static int greet(struct memctl *m, json_t **ret_hello)
+{
+	int err = -EPIPE;
+
+	for (int tries = 0; tries < GREET_TRIES && (err == -EPIPE || err == -ECONNRESET); tries++) {
+		int fd = m->flags & MEMCTL_NO_START ? connect_socket(m->dir)
+						    : connect_or_start(m->dir);
+
+		if (fd < 0)
+			return fd;
+		m->fd = fd;
+		m->peer = connect_peer(fd);
+		err = exchange(m, "{\"v\":1,\"op\":\"hello\"}", ret_hello);
+		if (err)
+			drop(m);
+	}
+	return err == -EPIPE ? error_set(-ECONNREFUSED, "the daemon (pid %d) turns this user away",
+					 (int)m->peer)
+			     : err;
 }
 
 static int connect_now(struct memctl *m)
 {
 	json_t *hello;
-	int fd = m->flags & MEMCTL_NO_START ? connect_socket(m->dir) : connect_or_start(m->dir);
-	int err;
+	int err = greet(m, &hello);
 
-	if (fd < 0)
-		return fd;
-	m->fd = fd;
-	m->peer = connect_peer(fd);
-	err = exchange(m, "{\"v\":1,\"op\":\"hello\"}", &hello);
-	if (err) {
-		drop(m);
-		return err == -EPIPE ? error_set(-ECONNREFUSED, "the daemon (pid %d) turns this user away",
-						 (int)m->peer) : err;
-	}
+	if (err)
+		return err;
 	err = check_version(m, hello);
 	json_decref(hello);
 	return err;
@@ -184,8 +204,9 @@ static int round_trip(struct memctl *m, const char *text, json_t **ret_reply)
 		if (err == -EPIPE)
 			drop(m);
 	}
-	return err == -EPIPE ? error_set(-ECONNRESET, "the daemon ends as soon as it is asked; try again")
-			     : err;
+	return err == -EPIPE
+		       ? error_set(-ECONNRESET, "the daemon ends as soon as it is asked; try again")
+		       : err;
 }
 
 int client_request(struct memctl *m, json_t *request, json_t **ret_reply)
@@ -266,8 +287,9 @@ int memctl_open(const char *dir, unsigned flags, struct memctl **ret)
 	m->flags = flags;
 	m->fd = -1;
 	(void)pthread_mutex_init(&m->lock, NULL);
-	err = flags & ~MEMCTL_NO_START ? error_set(-EINVAL, "memctl_open: unknown flags 0x%x", flags)
-				       : connect_find_dir(dir, m->dir);
+	err = flags & ~MEMCTL_NO_START
+		      ? error_set(-EINVAL, "memctl_open: unknown flags 0x%x", flags)
+		      : connect_find_dir(dir, m->dir);
 	if (!err)
 		err = connect_now(m);
 	if (err)

@@ -7,9 +7,9 @@
 
 #include <jansson.h>
 
-/* Sends the request (its reference is taken, also on failure; NULL is -ENOMEM) and waits for the answer.
- * A daemon that has gone is started again before anything was sent. *ret_reply (may be NULL) is the
- * caller's. Everything as in memctl.h: negative errno, sentence kept. */
+/* Sends the request (its reference is taken, also on failure; NULL is -ENOMEM) and waits for the
+ * answer. A daemon that has gone is started again before anything was sent. *ret_reply (may be
+ * NULL) is the caller's. Everything as in memctl.h: negative errno, sentence kept. */
 int client_request(struct memctl *m, json_t *request, json_t **ret_reply);
 
 /* What client_pages calls for each page; other than 0 ends the walk. */

@@ -27,8 +27,8 @@ static const struct command_usage usage = {
 	.least = 1,
 	.most = 1,
 	.missing = "start, stop or status is missing",
-	.more = "A daemon started here stays; one that memctl started by itself ends when nobody needs it. Limits hold "
-		"while none runs. status exits with 3 when none runs.",
+	.more = "A daemon started here stays; one that memctl started by itself ends when nobody "
+		"needs it. Limits hold while none runs. status exits with 3 when none runs.",
 };
 
 static int start(const char *dir)
@@ -56,7 +56,8 @@ static int end_process(pid_t pid)
 	if (pidfd_send_signal(wait.fd, SIGTERM, NULL, 0))
 		err = error_set(-errno, "cannot end the daemon (pid %d): %m", (int)pid);
 	else if (poll(&wait, 1, STOP_MS) != 1)
-		err = error_set(-ETIMEDOUT, "the daemon (pid %d) does not end; is it stopped?", (int)pid);
+		err = error_set(-ETIMEDOUT, "the daemon (pid %d) does not end; is it stopped?",
+				(int)pid);
 	(void)close(wait.fd);
 	return err;
 }

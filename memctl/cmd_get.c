@@ -14,8 +14,8 @@ static const struct command_usage usage = {
 	.least = 1,
 	.most = -1,
 	.missing = "GROUP is missing: a path such as /demo, or / for the root",
-	.more = "One KEY: its value alone; several, or none for all that can be read: 'key value' lines. "
-		"Fields: key, value.",
+	.more = "One KEY: its value alone; several, or none for all that can be read: 'key "
+		"value' lines. Fields: key, value.",
 };
 
 /* One key is printed without its name; if it has fields, with theirs. */

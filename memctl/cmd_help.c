@@ -35,7 +35,8 @@ static void print_overview(void)
 	for (const struct command *c = commands; c->name; c++)
 		if (c->carry_out)
 			(void)printf("  %-8s %s\n", c->name, c->sentence);
-	(void)puts("\nA GROUP is a path such as /build/tests. 'memctl help COMMAND' or 'memctl COMMAND --help' "
+	(void)puts("\nA GROUP is a path such as /build/tests. 'memctl help COMMAND' or 'memctl "
+		   "COMMAND --help' "
 		   "explains\na command; memctl(1) has the keys, memctl(7) the model.");
 }
 
@@ -54,7 +55,9 @@ static int explain(const char *name)
 
 	if (c && c->carry_out)
 		return c->carry_out(2, argv); /* argp prints and exits */
-	(void)say_failed("help", c ? "%s: not in this version" : "no such command: '%s'; 'memctl help' lists them",
+	(void)say_failed("help",
+			 c ? "%s: not in this version"
+			   : "no such command: '%s'; 'memctl help' lists them",
 			 name);
 	return SAY_USAGE;
 }

@@ -26,7 +26,8 @@ static const struct command_usage usage = {
 	.option = option,
 	.prints = true,
 	.most = 1,
-	.more = "Without GROUP: below the root. Fields: group, current, max, members, members_local.",
+	.more = "Without GROUP: below the root. Fields: group, current, max, members, "
+		"members_local.",
 };
 
 int cmd_ls(int argc, char **argv)

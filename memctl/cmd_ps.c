@@ -39,7 +39,8 @@ static const struct command_usage usage = {
 	.option = option,
 	.prints = true,
 	.most = 1,
-	.more = "Without GROUP: all members. Fields: pid, group, held, refused, state, flags, comm.",
+	.more = "Without GROUP: all members. Fields: pid, group, held, refused, state, flags, "
+		"comm.",
 };
 
 static int add(const struct memctl_member *member, void *arg)

@@ -39,9 +39,11 @@ static const struct argp_option options[] = {
 	{ "device-max", KEY_DEVICE_MAX, "[REGION=]SIZE", 0, "dmem.max (not in this version)", 2 },
 	{ "set", KEY_SET, "KEY=VALUE", 0, "Any other key; may be repeated", 2 },
 	{ "oom", KEY_OOM, "POLICY", 0, "memory.oom.policy: fail", 2 },
-	{ "need", KEY_NEED, "SIZE", 0, "Wait until so much is free in the group and all above it", 3 },
+	{ "need", KEY_NEED, "SIZE", 0, "Wait until so much is free in the group and all above it",
+	  3 },
 	{ "keep", KEY_KEEP, NULL, 0, "Keep the group that was made", 3 },
-	{ "report", KEY_REPORT, "FILE", OPTION_ARG_OPTIONAL, "Print a report at the end (to stderr)", 4 },
+	{ "report", KEY_REPORT, "FILE", OPTION_ARG_OPTIONAL,
+	  "Print a report at the end (to stderr)", 4 },
 	{ "json", KEY_JSON, NULL, 0, "The report as JSON", 4 },
 	{ 0 },
 };
@@ -56,7 +58,8 @@ struct wish {
 	struct run_report *report;
 };
 
-static void add_setting(struct wish *w, const char *key, const char *value, const struct argp_state *state)
+static void add_setting(struct wish *w, const char *key, const char *value,
+			const struct argp_state *state)
 {
 	char *text;
 
@@ -105,8 +108,9 @@ static error_t option(int key, char *arg, struct argp_state *state)
 		w->group = arg;
 		return 0;
 	case KEY_DEVICE_MAX:
-		argp_failure(state, SAY_RUN_FAILED, 0, "--device-max: device memory is not in this version; "
-						       "run without it");
+		argp_failure(state, SAY_RUN_FAILED, 0,
+			     "--device-max: device memory is not in this version; "
+			     "run without it");
 		return 0;
 	case KEY_SET:
 		add_setting(w, "", arg, state);
@@ -140,9 +144,10 @@ static const struct command_usage usage = {
 	.least = 1,
 	.most = -1,
 	.missing = "COMMAND is missing",
-	.more = "Without -g the group is /run-PID, and goes with the last process in it. Exits with COMMAND's status, "
-		"128+n after signal n, 125 when memctl itself failed, 126 when COMMAND cannot be executed, 127 when it "
-		"is not found. Standard output is COMMAND's alone.",
+	.more = "Without -g the group is /run-PID, and goes with the last process in it. Exits "
+		"with COMMAND's status, 128+n after signal n, 125 when memctl itself failed, 126 "
+		"when COMMAND cannot be executed, 127 when it is not found. Standard output is "
+		"COMMAND's alone.",
 };
 
 static int fail(int err)
@@ -151,10 +156,11 @@ static int fail(int err)
 	return SAY_RUN_FAILED;
 }
 
-/* The group goes now if nobody is left in it; else the daemon removes it with its last member. */
+/* The group goes now if nothing is left that could be in it; else the daemon removes it with its last
+ * member. */
 static void leave(struct memctl *m, const struct run_group *g)
 {
-	if (g->transient)
+	if (g->transient && !run_orphans_are_left())
 		(void)memctl_remove(m, g->path, MEMCTL_RECURSIVE);
 	memctl_close(m);
 }
@@ -177,8 +183,25 @@ static int run_in(struct memctl *m, const struct run_target *t, const struct run
 	r->group = g;
 	r->child = &child;
 	run_child_settle(&child, m, g->path);
+	run_orphans_settle(m);
 	run_report_print(m, r);
 	return child.status;
+}
+
+static int run_for(struct memctl *m, const struct wish *w, const struct run_target *t)
+{
+	struct run_group group;
+	int err = run_group_make(m, w->group, w->keep, (const char *const *)w->setting, &group);
+	int status;
+
+	if (err) {
+		memctl_close(m);
+		return fail(err);
+	}
+	err = w->need ? run_group_wait_for_room(m, &group, w->need) : 0;
+	status = err ? fail(err) : run_in(m, t, &group, w->report);
+	leave(m, &group);
+	return status;
 }
 
 int cmd_run(int argc, char **argv)
@@ -187,26 +210,16 @@ int cmd_run(int argc, char **argv)
 	struct wish w = { .report = &report };
 	struct command_words words;
 	struct run_target target;
-	struct run_group group;
 	struct memctl *m;
-	int status, err;
+	int status;
 
 	argp_err_exit_status = SAY_RUN_FAILED;
 	command_parse(&usage, argc, argv, &w, &words);
 	status = run_target_find(words.word, &target);
-	if (status)
-		return status;
-	m = command_open("run");
-	if (!m)
-		return SAY_RUN_FAILED;
-	err = run_group_make(m, w.group, w.keep, (const char *const *)w.setting, &group);
-	if (err) {
-		memctl_close(m);
-		return fail(err);
+	if (!status) {
+		m = command_open("run");
+		status = m ? run_for(m, &w, &target) : SAY_RUN_FAILED;
 	}
-	err = w.need ? run_group_wait_for_room(m, &group, w.need) : 0;
-	status = err ? fail(err) : run_in(m, &target, &group, &report);
-	leave(m, &group);
 	for (size_t i = 0; i < w.settings; i++)
 		free(w.setting[i]);
 	return status;

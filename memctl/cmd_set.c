@@ -7,8 +7,8 @@ static const struct command_usage usage = {
 	.least = 2,
 	.most = -1,
 	.missing = "GROUP KEY=VALUE is wanted, such as /demo memory.max=64M",
-	.more = "Sizes are bytes, with K M G T P or E behind them (powers of 1024), or max. When one setting is "
-		"refused, none is made.",
+	.more = "Sizes are bytes, with K M G T P or E behind them (powers of 1024), or max. When "
+		"one setting is refused, none is made.",
 };
 
 int cmd_set(int argc, char **argv)

@@ -19,9 +19,19 @@ static const struct command_usage usage = {
 };
 
 static const char *const keys[] = {
-	"memory.current", "memory.peak",   "memory.max",	  "memory.high",   "memory.low",
-	"memory.min",	  "memory.soft",   "memory.charge", "memory.oom.policy", "memory.failcnt",
-	"memory.events",  "memory.stat",   NULL,
+	"memory.current",
+	"memory.peak",
+	"memory.max",
+	"memory.high",
+	"memory.low",
+	"memory.min",
+	"memory.soft",
+	"memory.charge",
+	"memory.oom.policy",
+	"memory.failcnt",
+	"memory.events",
+	"memory.stat",
+	NULL,
 };
 
 static int print(const struct values *v, const struct command_words *w)

@@ -7,14 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DEPTH_MAX 32
+#define DEPTH_MAX      32
 #define LINE_MAX_BYTES 512
 
 static const struct command_usage usage = {
 	.name = "tree",
 	.prints = true,
 	.most = 1,
-	.more = "Without GROUP: all there is. Other formats have the rows of 'ls -R', and the group itself.",
+	.more = "Without GROUP: all there is. Other formats have the rows of 'ls -R', and the "
+		"group itself.",
 };
 
 struct strokes {
@@ -35,7 +36,7 @@ static unsigned depth_of(const char *path)
 	return n;
 }
 
-/* True when row i is the last child of its parent: no later row of its depth before one above it. */
+/* True when row i is its parent's last child: no later row of its depth before one above it. */
 static bool is_last(const struct groups *g, size_t i)
 {
 	unsigned depth = depth_of(g->row[i].path);
@@ -59,7 +60,8 @@ static void draw(const struct groups *g, size_t i, bool *open, const struct stro
 
 	line[0] = 0;
 	for (unsigned d = 1; d < depth; d++)
-		n += (size_t)snprintf(line + n, LINE_MAX_BYTES - n, "%s", open[d] ? s->down : s->nothing);
+		n += (size_t)snprintf(line + n, LINE_MAX_BYTES - n, "%s",
+				      open[d] ? s->down : s->nothing);
 	if (depth) {
 		open[depth] = !is_last(g, i);
 		n += (size_t)snprintf(line + n, LINE_MAX_BYTES - n, "%s",

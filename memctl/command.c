@@ -8,7 +8,7 @@
 #include <string.h>
 
 const struct command commands[] = {
-#define COMMAND(id, words, help)                                                                   \
+#define COMMAND(id, words, help) \
 	{ .name = #id, .arguments = (words), .sentence = (help), .carry_out = cmd_##id },
 #define LATER(id) { .name = #id },
 #include "memctl/commands.def"
@@ -32,7 +32,8 @@ struct parsing {
 	void *own;
 };
 
-static void take_words(struct argp_state *state, const struct command_usage *u, struct command_words *w)
+static void take_words(struct argp_state *state, const struct command_usage *u,
+		       struct command_words *w)
 {
 	w->word = state->argv + state->next;
 	w->count = state->argc - state->next;
@@ -68,8 +69,8 @@ static void describe(const struct command_usage *u, char *buf, size_t size)
 {
 	const struct command *c = command_find(u->name);
 
-	(void)snprintf(buf, size, "%c%s.%s%s", toupper((unsigned char)c->sentence[0]), c->sentence + 1,
-		       u->more ? "\v" : "", u->more ? u->more : "");
+	(void)snprintf(buf, size, "%c%s.%s%s", toupper((unsigned char)c->sentence[0]),
+		       c->sentence + 1, u->more ? "\v" : "", u->more ? u->more : "");
 }
 
 /* argp takes its manners from the environment alone, and COMMAND is not to inherit them. */

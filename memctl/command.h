@@ -15,7 +15,8 @@ struct command {
 	const char *name;
 	const char *arguments; /* as in its usage */
 	const char *sentence;
-	int (*carry_out)(int argc, char **argv); /* returns the exit status; NULL: not in this version */
+	/* Returns the exit status. NULL: not in this version. */
+	int (*carry_out)(int argc, char **argv);
 };
 
 #define COMMAND(name, arguments, sentence) int cmd_##name(int argc, char **argv);
@@ -32,14 +33,14 @@ const struct command *command_find(const char *name);
 
 /* What a command's arguments look like. */
 struct command_usage {
-	const char *name;		   /* the command's */
-	const struct argp_option *options; /* its own, or NULL */
+	const char *name;                                                /* the command's */
+	const struct argp_option *options;                               /* its own, or NULL */
 	error_t (*option)(int key, char *arg, struct argp_state *state); /* state->input is `own` */
-	bool prints;			   /* it has the options of struct output */
-	bool in_order;			   /* options end at the first word */
-	int least, most;		   /* words wanted; most -1: any number */
-	const char *missing;		   /* what to say when there are too few */
-	const char *more;		   /* for --help, after the options; NULL: nothing */
+	bool prints;         /* it has the options of struct output */
+	bool in_order;       /* options end at the first word */
+	int least, most;     /* words wanted; most -1: any number */
+	const char *missing; /* what to say when there are too few */
+	const char *more;    /* for --help, after the options; NULL: nothing */
 };
 
 /* What they were. */

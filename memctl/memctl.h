@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* libmemctl: groups of processes, their memory and limits, by way of the daemon memctld.
  *
- * contract   Functions return 0 (or what is said here) or a negative errno; results are untouched on
- *            failure. memctl_error() then has one sentence for people: what failed and why.
- *            A struct memctl may be used by several threads; calls through it run one after another.
+ * contract   Functions return 0 (or what is said here) or a negative errno; results are untouched
+ *            on failure. memctl_error() then has one sentence for people: what failed and why.
+ *            A struct memctl may be used by several threads; requests through it take turns.
  *            After fork the child must not use it, and opens its own.
- *            A daemon that went away is started again by the next call; groups and limits outlive it.
- *            A callback that returns other than 0 ends the walk, and its value is the result. What it is
- *            given lives until it returns.
+ *            A daemon that went away is started again by the next call; groups outlive it.
+ *            A callback that returns other than 0 ends the walk, and its value is the result.
+ *            What it is given lives until it returns.
  * groups     Paths from "/": names [A-Za-z0-9._@:+-]{1,63}, at most 16 deep.
  * settings   "KEY=VALUE" strings, a NULL at the end, as `memctl set` takes them: "memory.max=64M".
- * errors     -EINVAL a bad path, key, size or option; -ENOENT no such group or key; -EEXIST; -EBUSY members
- *            or children are in the way; -EPERM not yours, or not allowed; -EOPNOTSUPP not in this version;
- *            -ENOSPC the runtime directory is full; -ENOTCONN no daemon, and none could be started;
- *            -ECONNRESET the daemon ended in the middle: whether the call took effect is unknown;
- *            -ETIMEDOUT it does not answer; -EPROTO it speaks another version.
+ * errors     -EINVAL     a bad path, key, size or option      -ENOENT   no such group or key
+ *            -EBUSY      members or groups are in the way     -EEXIST   the group exists
+ *            -EPERM      not yours, or not allowed            -ENOSPC   the directory is full
+ *            -EOPNOTSUPP not in this version                  -EPROTO   another version
+ *            -ENOTCONN   no daemon, and none was or could be started
+ *            -ECONNRESET the daemon ended in the middle: did it take effect? unknown
+ *            -ETIMEDOUT  the daemon does not answer
  */
 #ifndef MEMCTL_H
 #define MEMCTL_H
@@ -34,19 +36,20 @@ extern "C" {
 
 struct memctl;
 
-/* ---- connection ---------------------------------------------------------------------------------- */
+/* ---- connection -------------------------------------------------------------------------- */
 
 #define MEMCTL_NO_START 1u /* do not start a daemon: -ENOTCONN when none runs */
 
-/* Connects to the daemon of the runtime directory `dir` (NULL: $MEMCTL_DIR, else /run/memctl for root and
- * /dev/shm/memctl-<uid> for others). Starts one when none runs. -EPERM: the directory belongs to somebody
- * else; -EACCES: it is open to others. */
+/* Connects to the daemon of the runtime directory `dir` (NULL: $MEMCTL_DIR, else /run/memctl for
+ * root and /dev/shm/memctl-<uid> for others). Starts one when none runs. -EPERM: the directory
+ * belongs to somebody else; -EACCES: it is open to others. */
 int memctl_open(const char *dir, unsigned flags, struct memctl **ret);
 
 /* Closes; NULL is ignored. A transient group goes when its members have gone. */
 void memctl_close(struct memctl *m);
 
-/* A sentence about the calling thread's last failed call; "" when there was none. Valid until the next. */
+/* A sentence about the calling thread's last failed call; "" when there was none. Lives until the
+ * next one. */
 const char *memctl_error(void);
 
 /* The runtime directory, and the daemon's process. */
@@ -56,12 +59,12 @@ pid_t memctl_daemon_pid(struct memctl *m);
 /* The library's version, "0.1.0". */
 const char *memctl_version(void);
 
-/* ---- groups -------------------------------------------------------------------------------------- */
+/* ---- groups ------------------------------------------------------------------------------ */
 
 #define MEMCTL_TRANSIENT 1u /* create: goes with its last member once the connection is closed */
-#define MEMCTL_PARENTS 2u   /* create: makes what is missing above; all or nothing */
+#define MEMCTL_PARENTS   2u /* create: makes what is missing above; all or nothing */
 #define MEMCTL_RECURSIVE 4u /* remove, list: with all that lies below */
-#define MEMCTL_LOCAL 8u     /* members: of this group alone, not of those below */
+#define MEMCTL_LOCAL     8u /* members: of this group alone, not of those below */
 
 /* Makes a group with these settings (NULL: none), or nothing at all. */
 int memctl_create(struct memctl *m, const char *group, unsigned flags, const char *const *settings);
@@ -78,12 +81,12 @@ struct memctl_value {
 	const char *field; /* "oom"; NULL when the key is a single value */
 	const char *text;  /* as text: "1048576", "max", "commit" */
 	uint64_t number;   /* MEMCTL_MAX for "max" */
-	bool is_number;	   /* false: `text` is a word; `number` is MEMCTL_MAX for "max", else 0 */
+	bool is_number;    /* false: `text` is a word; `number` is MEMCTL_MAX for "max", else 0 */
 };
 
 typedef int memctl_value_fn(const struct memctl_value *value, void *arg);
 
-/* Calls `fn` for each value of these keys, a NULL at their end; NULL: of all keys that can be read. */
+/* Calls `fn` for each value of these keys (a NULL at their end; NULL: all that can be read). */
 int memctl_get(struct memctl *m, const char *group, const char *const *keys, memctl_value_fn *fn,
 	       void *arg);
 
@@ -92,19 +95,20 @@ int memctl_get_number(struct memctl *m, const char *group, const char *key, uint
 
 struct memctl_group {
 	const char *path;
-	uint64_t current;	/* memory.current, bytes */
-	uint64_t max;		/* memory.max, bytes or MEMCTL_MAX */
-	unsigned members;	/* of this group and below */
+	uint64_t current;       /* memory.current, bytes */
+	uint64_t max;           /* memory.max, bytes or MEMCTL_MAX */
+	unsigned members;       /* of this group and below */
 	unsigned members_local; /* of this group alone */
 };
 
 typedef int memctl_group_fn(const struct memctl_group *group, void *arg);
 
-/* Calls `fn` for each group directly below `group`, with MEMCTL_RECURSIVE for all below; in no order, and
- * not for the group itself. */
-int memctl_list(struct memctl *m, const char *group, unsigned flags, memctl_group_fn *fn, void *arg);
+/* Calls `fn` for each group directly below `group`, with MEMCTL_RECURSIVE for all below; in no
+ * order, and not for the group itself. */
+int memctl_list(struct memctl *m, const char *group, unsigned flags, memctl_group_fn *fn,
+		void *arg);
 
-/* ---- members ------------------------------------------------------------------------------------- */
+/* ---- members ----------------------------------------------------------------------------- */
 
 struct memctl_member {
 	pid_t pid;
@@ -112,19 +116,20 @@ struct memctl_member {
 	const char *group; /* its group's path */
 	const char *state; /* "live", or "observed": sampled, since it cannot be preloaded */
 	const char *flags; /* words with commas between, such as "partial"; "" */
-	uint64_t held;	   /* bytes charged to it */
+	uint64_t held;     /* bytes charged to it */
 	uint64_t refused;  /* how many charges it was refused */
 };
 
 typedef int memctl_member_fn(const struct memctl_member *member, void *arg);
 
 /* Calls `fn` for each member of `group` and below. */
-int memctl_members(struct memctl *m, const char *group, unsigned flags, memctl_member_fn *fn, void *arg);
+int memctl_members(struct memctl *m, const char *group, unsigned flags, memctl_member_fn *fn,
+		   void *arg);
 
 /* Sends a signal to all members of `group` and below. Returns how many got it. */
 int memctl_kill(struct memctl *m, const char *group, int signal);
 
-/* ---- the daemon ---------------------------------------------------------------------------------- */
+/* ---- the daemon -------------------------------------------------------------------------- */
 
 /* Calls `fn` for each thing the daemon says about itself; `key` names it. */
 int memctl_status(struct memctl *m, memctl_value_fn *fn, void *arg);
@@ -141,8 +146,8 @@ typedef int memctl_key_fn(const struct memctl_key *key, void *arg);
 /* Calls `fn` for each key the daemon knows. */
 int memctl_keys(struct memctl *m, memctl_key_fn *fn, void *arg);
 
-/* One request of the protocol as it is, for what has no function here. *ret_reply is the answer, to be
- * freed by the caller; an answer that says "ok":false is a failure as everywhere. */
+/* One request of the protocol as it is, for what has no function here. *ret_reply is the answer, to
+ * be freed by the caller; an answer that says "ok":false is a failure as everywhere. */
 int memctl_request(struct memctl *m, const char *request, char **ret_reply);
 
 #pragma GCC visibility pop

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Where a walk over an answer goes. */
@@ -33,7 +34,7 @@ static uint64_t number_at(json_t *object, const char *name)
 	return json_is_string(value) ? MEMCTL_MAX : (uint64_t)json_integer_value(value);
 }
 
-/* ---- values -------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------ */
 
 static int tell_value(const char *key, const char *field, json_t *value, const struct walk *w)
 {
@@ -59,14 +60,16 @@ static int tell_values(json_t *values, const struct walk *w)
 	json_t *value, *part;
 	int err;
 
-	json_object_foreach(values, key, value) {
+	json_object_foreach(values, key, value)
+	{
 		if (!json_is_object(value)) {
 			err = tell_value(key, NULL, value, w);
 			if (err)
 				return err;
 			continue;
 		}
-		json_object_foreach(value, field, part) {
+		json_object_foreach(value, field, part)
+		{
 			err = tell_value(key, field, part, w);
 			if (err)
 				return err;
@@ -130,22 +133,39 @@ static int get_number(struct memctl *m, const char *group, const char *key, stru
 	return err ? err : wanted->found ? 0 : error_set(-EINVAL, "%s is not a number", key);
 }
 
-int memctl_get_number(struct memctl *m, const char *group, const char *key, uint64_t *ret)
+/* "memory.events.oom" is the field oom of memory.events. */
+static int get_field(struct memctl *m, const char *group, const char *name, uint64_t *ret)
 {
-	char whole[128];
-	struct wanted wanted = { 0 };
-	const char *dot = strrchr(key, '.');
-	int err = get_number(m, group, key, &wanted);
+	const char *dot = strrchr(name, '.');
+	struct wanted wanted = { .field = dot ? dot + 1 : NULL };
+	char key[128];
+	int err;
 
-	if (err == -ENOENT || err == -EINVAL) { /* the line of a key? */
-		if (dot && (size_t)(dot - key) < sizeof(whole)) {
-			(void)snprintf(whole, sizeof(whole), "%.*s", (int)(dot - key), key);
-			wanted.field = dot + 1;
-			err = get_number(m, group, whole, &wanted);
-		}
-	}
+	if (!dot || (size_t)(dot - name) >= sizeof(key))
+		return -ENOENT;
+	(void)snprintf(key, sizeof(key), "%.*s", (int)(dot - name), name);
+	err = get_number(m, group, key, &wanted);
 	if (!err)
 		*ret = wanted.number;
+	return err;
+}
+
+int memctl_get_number(struct memctl *m, const char *group, const char *key, uint64_t *ret)
+{
+	struct wanted wanted = { 0 };
+	int err = get_number(m, group, key, &wanted);
+	char *why;
+
+	if (!err)
+		*ret = wanted.number;
+	if (err != -ENOENT)
+		return err;
+	why = strdup(memctl_error());
+	if (get_field(m, group, key, ret) == 0)
+		err = 0;
+	else
+		(void)error_set(err, "%s", why ? why : "no memory left");
+	free(why);
 	return err;
 }
 
@@ -163,7 +183,7 @@ int memctl_status(struct memctl *m, memctl_value_fn *fn, void *arg)
 	return err;
 }
 
-/* ---- groups, members, keys ----------------------------------------------------------------------- */
+/* ---- groups, members, keys --------------------------------------------------------------- */
 
 static int list_page(json_t *reply, void *arg)
 {
@@ -171,7 +191,8 @@ static int list_page(json_t *reply, void *arg)
 	size_t i;
 	json_t *row;
 
-	json_array_foreach(json_object_get(reply, "groups"), i, row) {
+	json_array_foreach(json_object_get(reply, "groups"), i, row)
+	{
 		struct memctl_group g = {
 			.path = text_at(row, "group"),
 			.current = number_at(row, "current"),
@@ -207,7 +228,8 @@ static void join_words(json_t *words, char *buf, size_t size)
 	json_t *word;
 
 	buf[0] = 0;
-	json_array_foreach(words, i, word) {
+	json_array_foreach(words, i, word)
+	{
 		int more = snprintf(buf + n, size - n, "%s%s", i ? "," : "",
 				    json_is_string(word) ? json_string_value(word) : "");
 
@@ -223,7 +245,8 @@ static int members_page(json_t *reply, void *arg)
 	size_t i;
 	json_t *row;
 
-	json_array_foreach(json_object_get(reply, "members"), i, row) {
+	json_array_foreach(json_object_get(reply, "members"), i, row)
+	{
 		char flags[128];
 		struct memctl_member member = {
 			.pid = (pid_t)number_at(row, "pid"),
@@ -244,7 +267,8 @@ static int members_page(json_t *reply, void *arg)
 	return 0;
 }
 
-int memctl_members(struct memctl *m, const char *group, unsigned flags, memctl_member_fn *fn, void *arg)
+int memctl_members(struct memctl *m, const char *group, unsigned flags, memctl_member_fn *fn,
+		   void *arg)
 {
 	struct walk w = { .fn.member = fn, .arg = arg };
 	json_t *request;
@@ -263,7 +287,8 @@ static int keys_page(json_t *reply, void *arg)
 	size_t i;
 	json_t *row;
 
-	json_array_foreach(json_object_get(reply, "keys"), i, row) {
+	json_array_foreach(json_object_get(reply, "keys"), i, row)
+	{
 		struct memctl_key key = {
 			.name = text_at(row, "name"),
 			.access = text_at(row, "access"),

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* memctl run: starting COMMAND as a member, passing signals on, waiting for its end.
  *
- * signals       What the terminal sends goes to the whole foreground process group, so COMMAND has it
- *               already; what a process sends to us alone is passed on. When COMMAND stops itself for the
- *               terminal's sake, so do we, and the shell sees a stopped job.
- * membership    The child joins before exec: what cannot be joined is an error of ours and not a program
- *               that runs unlimited. A program that takes the preload library finds its slot and keeps
- *               it; of one that does not the daemon sees that, and observes it.
+ * signals       What the terminal sends goes to the whole foreground process group, so COMMAND has
+ *               it already; what a process sends to us alone is passed on. When COMMAND stops for
+ *               the terminal's sake, so do we, and the shell sees a stopped job.
+ * membership    The child joins before exec: what cannot be joined is an error of ours and not a
+ *               program that runs unlimited. A program that takes the preload library finds its
+ *               slot and keeps it; of one that does not the daemon sees that, and observes it.
  */
 #include "memctl/run.h"
 
@@ -23,7 +23,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SETTLE_MS 5000 /* the daemon learns of a death at once; more than this, and it is stopped */
+#define SETTLE_MS \
+	5000 /* the daemon learns of a death at once; more than this, and it is stopped \
+	      */
 #define SETTLE_LOOK_MS 5
 
 /* What the child tells when it could not become COMMAND. */
@@ -40,7 +42,7 @@ static struct sigaction users_sigchld;
 
 static void fill_passed(sigset_t *set)
 {
-	static const int passed[] = { SIGINT,  SIGTERM, SIGHUP,	 SIGQUIT, SIGUSR1,
+	static const int passed[] = { SIGINT,  SIGTERM,  SIGHUP,  SIGQUIT, SIGUSR1,
 				      SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP };
 
 	(void)sigemptyset(set);
@@ -56,7 +58,8 @@ static void hold_signals(void)
 
 	fill_passed(&set);
 	(void)sigprocmask(SIG_BLOCK, &set, &users_mask);
-	(void)sigaction(SIGCHLD, &normal, &users_sigchld); /* ignored, children would leave no status */
+	(void)sigaction(SIGCHLD, &normal,
+			&users_sigchld); /* ignored, children would leave no status */
 }
 
 static void restore_signals(void)
@@ -65,7 +68,7 @@ static void restore_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &users_mask, NULL);
 }
 
-/* ---- the child's side ---------------------------------------------------------------------------- */
+/* ---- the child's side -------------------------------------------------------------------- */
 
 /* We may be a member already, when memctl itself runs in a group: then the slot changes groups. */
 static int join(const struct segment *seg, const struct run_target *t, uint16_t group)
@@ -80,8 +83,8 @@ static int join(const struct segment *seg, const struct run_target *t, uint16_t 
 	if (member_find(seg, pid, start_time, &member) == 0) {
 		mc_store_full(&member_of(seg, member)->group, group);
 	} else {
-		err = member_join(seg, pid, start_time, group, t->carries ? MEMBER_LIVE : MEMBER_OBSERVED,
-				  t->name, &member);
+		err = member_join(seg, pid, start_time, group,
+				  t->carries ? MEMBER_LIVE : MEMBER_OBSERVED, t->name, &member);
 		if (err)
 			return err;
 	}
@@ -110,7 +113,7 @@ __attribute__((noreturn)) static void become(const struct run_target *t, const s
 	give_up(tell, STAGE_EXEC, -errno);
 }
 
-/* ---- our side ------------------------------------------------------------------------------------ */
+/* ---- our side ---------------------------------------------------------------------------- */
 
 static const char *join_words(int err)
 {
@@ -148,8 +151,8 @@ static bool read_failure(int fd, struct failure *f)
 	return n == (ssize_t)sizeof(*f);
 }
 
-static int start(const struct run_target *t, const struct segment *seg, const char *path, uint16_t group,
-		 struct run_child *ret)
+static int start(const struct run_target *t, const struct segment *seg, const char *path,
+		 uint16_t group, struct run_child *ret)
 {
 	struct failure f;
 	int tell[2];
@@ -159,6 +162,7 @@ static int start(const struct run_target *t, const struct segment *seg, const ch
 		return SAY_RUN_FAILED;
 	}
 	hold_signals();
+	run_orphans_adopt(true);
 	ret->pid = fork();
 	if (ret->pid == 0)
 		become(t, seg, group, tell[1]);
@@ -185,7 +189,8 @@ static const char *attach_words(int err)
 	}
 }
 
-int run_child_start(const struct run_target *t, const char *dir, const char *path, struct run_child *ret)
+int run_child_start(const struct run_target *t, const char *dir, const char *path,
+		    struct run_child *ret)
 {
 	struct segment seg;
 	uint16_t group;
@@ -204,7 +209,7 @@ int run_child_start(const struct run_target *t, const char *dir, const char *pat
 	return err;
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------- */
+/* ---- waiting ----------------------------------------------------------------------------- */
 
 /* The kernel's own (the terminal's) reach COMMAND without us; its own it has sent on purpose. */
 static void pass_on(const struct run_child *c, const siginfo_t *info)
@@ -226,9 +231,9 @@ static void follow_stop(const struct run_child *c)
 
 static bool has_ended(struct run_child *c)
 {
-	siginfo_t info = { 0 };
+	siginfo_t info;
 
-	if (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid == 0)
+	if (!run_orphans_bury(c->pid, &info))
 		return false;
 	c->signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
 	c->status = c->signal ? 128 + c->signal : info.si_status;
@@ -249,6 +254,7 @@ void run_child_wait(struct run_child *c)
 		else if (signal > 0)
 			pass_on(c, &info);
 	}
+	run_orphans_adopt(false); /* not a daemon that is started from now on */
 }
 
 struct search {
@@ -264,7 +270,7 @@ static int is_there(const struct memctl_member *member, void *arg)
 	return 0;
 }
 
-void run_child_settle(struct run_child *c, struct memctl *m, const char *group)
+void run_child_settle(const struct run_child *c, struct memctl *m, const char *group)
 {
 	const struct timespec pause = { .tv_nsec = SETTLE_LOOK_MS * 1000000L };
 	struct search s = { .pid = c->pid, .found = true };

@@ -20,7 +20,7 @@ struct refusal {
 	char comm[16];
 };
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static int take(const struct memctl_value *v, void *arg)
 {
@@ -42,15 +42,17 @@ static int take(const struct memctl_value *v, void *arg)
 
 void run_report_read(struct memctl *m, const char *group, struct run_levels *ret)
 {
-	static const char *const keys[] = { "memory.max",    "memory.peak",	    "memory.failcnt",
-					    "memory.events", "memory.events.local", NULL };
+	static const char *const keys[] = { "memory.max",          "memory.peak",
+					    "memory.failcnt",      "memory.events",
+					    "memory.events.local", NULL };
 	char path[GROUP_PATH_MAX];
 
 	memset(ret, 0, sizeof(*ret));
 	strcpy(path, group);
-	do
-		(void)memctl_get(m, path, keys, take, &ret->level[ret->n++]);
-	while (run_group_up(path) && ret->n <= GROUP_DEPTH_MAX);
+	if (memctl_get(m, path, keys, take, &ret->level[0]))
+		return;
+	for (ret->n = 1; run_group_up(path) && ret->n <= GROUP_DEPTH_MAX; ret->n++)
+		(void)memctl_get(m, path, keys, take, &ret->level[ret->n]);
 }
 
 static void read_comm(pid_t pid, char *comm, size_t size)
@@ -72,13 +74,10 @@ static void read_comm(pid_t pid, char *comm, size_t size)
 static void copy_refusal(const struct segment *seg, uint16_t group, struct refusal *ret)
 {
 	const struct pool *p = pool_of(seg, RESOURCE_MEMORY, group);
-	uint32_t member = mc_load_relaxed(&p->refused_member);
 
 	ret->pid = (pid_t)mc_load_relaxed(&p->refused_pid);
 	ret->bytes = mc_load_relaxed(&p->refused_units) << MC_PAGE_SHIFT;
-	if (member < MEMBERS_MAX &&
-	    member_pid(mc_load_full(&member_of(seg, member)->state)) == (uint32_t)ret->pid)
-		memcpy(ret->comm, member_of(seg, member)->comm, sizeof(ret->comm) - 1);
+	memcpy(ret->comm, p->refused_comm, sizeof(ret->comm) - 1);
 }
 
 /* The counters are shared memory: a reader's mapping shows what no key does. */
@@ -112,7 +111,8 @@ static uint64_t refused_at(const struct run_report *r, unsigned level)
 static uint64_t refused_below(const struct run_report *r)
 {
 	uint64_t before = r->before.level[0].oom_below;
-	uint64_t all = r->after.level[0].oom_below > before ? r->after.level[0].oom_below - before : 0;
+	uint64_t all =
+		r->after.level[0].oom_below > before ? r->after.level[0].oom_below - before : 0;
 	uint64_t own = refused_at(r, 0);
 
 	return all > own ? all - own : 0;
@@ -127,7 +127,7 @@ static uint64_t refused_in_all(const struct run_report *r)
 	return sum;
 }
 
-/* ---- for people ---------------------------------------------------------------------------------- */
+/* ---- for people -------------------------------------------------------------------------- */
 
 static const char *size_words(uint64_t bytes, char *buf)
 {
@@ -143,21 +143,24 @@ static void print_refusal(FILE *to, const struct run_report *r, const char *dir,
 	struct refusal last;
 
 	read_refusal(r, dir, path, &last);
-	(void)fprintf(to, "memctl: %s refused %llu charge%s: its memory.max is %s, its peak was %s\n", path,
-		      (unsigned long long)n, n == 1 ? "" : "s", size_words(l->max, limit),
+	(void)fprintf(to,
+		      "memctl: %s refused %llu charge%s: its memory.max is %s, its peak was %s\n",
+		      path, (unsigned long long)n, n == 1 ? "" : "s", size_words(l->max, limit),
 		      size_words(l->peak, peak));
 	if (last.pid)
 		(void)fprintf(to, "memctl:   %s was pid %d%s%s%s, which asked for %s\n",
-			      n == 1 ? "it" : "the last", (int)last.pid, *last.comm ? " (" : "", last.comm,
-			      *last.comm ? ")" : "", size_words(last.bytes, size));
+			      n == 1 ? "it" : "the last", (int)last.pid, *last.comm ? " (" : "",
+			      last.comm, *last.comm ? ")" : "", size_words(last.bytes, size));
 }
 
 static void print_advice(FILE *to, const struct run_report *r)
 {
 	if (r->group->transient && refused_at(r, 0))
-		(void)fprintf(to, "memctl:   to try: a larger limit (--max), or less work at a time\n");
+		(void)fprintf(to,
+			      "memctl:   to try: a larger limit (--max), or less work at a time\n");
 	else
-		(void)fprintf(to, "memctl:   to try: a larger limit ('memctl set GROUP memory.max=SIZE'), or less "
+		(void)fprintf(to, "memctl:   to try: a larger limit ('memctl set GROUP "
+				  "memory.max=SIZE'), or less "
 				  "work at a time\n");
 }
 
@@ -172,7 +175,9 @@ static void print_refusals(FILE *to, const struct run_report *r, const char *dir
 			print_refusal(to, r, dir, path, level);
 	while (run_group_up(path) && ++level < r->after.n);
 	if (refused_below(r))
-		(void)fprintf(to, "memctl: groups below %s refused %llu charges; 'memctl stat' of each says which\n",
+		(void)fprintf(to,
+			      "memctl: groups below %s refused %llu charges; 'memctl stat' of each "
+			      "says which\n",
 			      r->group->path, (unsigned long long)refused_below(r));
 	if (refused_in_all(r))
 		print_advice(to, r);
@@ -200,22 +205,23 @@ static void print_words(FILE *to, const struct run_report *r, struct memctl *m, 
 	print_refusals(to, r, memctl_dir(m));
 }
 
-/* ---- for programs -------------------------------------------------------------------------------- */
+/* ---- for programs ------------------------------------------------------------------------ */
 
 static json_t *json_size(uint64_t bytes)
 {
 	return bytes == MEMCTL_MAX ? json_string("max") : json_integer((json_int_t)bytes);
 }
 
-static json_t *json_refusal(const struct run_report *r, const char *dir, const char *path, unsigned level)
+static json_t *json_refusal(const struct run_report *r, const char *dir, const char *path,
+			    unsigned level)
 {
 	struct refusal last;
 
 	read_refusal(r, dir, path, &last);
-	return json_pack("{ss sI so si sI ss%}", "group", path, "refused",
-			 (json_int_t)refused_at(r, level), "max", json_size(r->after.level[level].max), "pid",
-			 (int)last.pid, "bytes", (json_int_t)last.bytes, "comm", last.comm,
-			 strnlen(last.comm, sizeof(last.comm)));
+	return json_pack(
+		"{ss sI so si sI ss%}", "group", path, "refused", (json_int_t)refused_at(r, level),
+		"max", json_size(r->after.level[level].max), "pid", (int)last.pid, "bytes",
+		(json_int_t)last.bytes, "comm", last.comm, strnlen(last.comm, sizeof(last.comm)));
 }
 
 static json_t *json_refusals(const struct run_report *r, const char *dir)
@@ -235,13 +241,13 @@ static json_t *json_refusals(const struct run_report *r, const char *dir)
 static void print_json(FILE *to, const struct run_report *r, struct memctl *m, unsigned members)
 {
 	const struct run_level *l = &r->after.level[0];
-	json_t *object = json_pack("{ss ss* si si si so so sI sI si so}", "group", r->group->path, "command",
-				   r->target->name, "pid", (int)r->child->pid, "status", r->child->status,
-				   "signal", r->child->signal, "peak", json_size(l->peak), "max",
-				   json_size(l->max), "failcnt",
+	json_t *object = json_pack("{ss ss* si si si so so sI sI si so}", "group", r->group->path,
+				   "command", r->target->name, "pid", (int)r->child->pid, "status",
+				   r->child->status, "signal", r->child->signal, "peak",
+				   json_size(l->peak), "max", json_size(l->max), "failcnt",
 				   (json_int_t)(l->failcnt - r->before.level[0].failcnt), "oom",
-				   (json_int_t)refused_in_all(r), "members", (int)members, "refusals",
-				   json_refusals(r, memctl_dir(m)));
+				   (json_int_t)refused_in_all(r), "members", (int)members,
+				   "refusals", json_refusals(r, memctl_dir(m)));
 
 	(void)json_dumpf(object, to, JSON_INDENT(2));
 	(void)fputc('\n', to);
@@ -265,6 +271,11 @@ void run_report_print(struct memctl *m, const struct run_report *r)
 	unsigned members = 0;
 	FILE *to;
 
+	if (r->after.n == 0) {
+		if (r->asked)
+			say_note("run", "no report: %s was gone with its daemon", r->group->path);
+		return;
+	}
 	if (!r->asked) {
 		print_refusals(stderr, r, memctl_dir(m));
 		return;

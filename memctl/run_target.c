@@ -29,7 +29,8 @@ static int check_path(const char *path)
 	struct stat st;
 
 	if (stat(path, &st))
-		return errno == ENOENT || errno == ENOTDIR ? not_found(path) : not_executable(path, errno);
+		return errno == ENOENT || errno == ENOTDIR ? not_found(path)
+							   : not_executable(path, errno);
 	if (S_ISDIR(st.st_mode))
 		return not_executable(path, EISDIR);
 	return access(path, X_OK) ? not_executable(path, errno) : 0;
@@ -40,7 +41,8 @@ static void judge(const char *path, struct run_target *t)
 	enum elf_kind kind = elf_classify(path);
 
 	t->carries = kind == ELF_PRELOADABLE || kind == ELF_NOT_ELF;
-	/* These ignore LD_PRELOAD, and what they start may take it; others would complain or fail. */
+	/* These ignore LD_PRELOAD, and what they start may take it; others would complain or fail.
+	 */
 	t->keeps_preload = t->carries || kind == ELF_STATIC || kind == ELF_SECURE;
 	t->words = elf_kind_words(kind);
 }
@@ -60,7 +62,7 @@ int run_target_find(char **argv, struct run_target *ret)
 	return 0;
 }
 
-/* ---- LD_PRELOAD ---------------------------------------------------------------------------------- */
+/* ---- LD_PRELOAD -------------------------------------------------------------------------- */
 
 #define SEPARATORS ": "
 
@@ -74,18 +76,24 @@ static const char *library_path(void)
 static int check_library(const char *path)
 {
 	if (strpbrk(path, SEPARATORS))
-		return say_failed("run", "the preload library's path has a blank or a colon, which LD_PRELOAD "
-					 "cannot carry: %s", path);
+		return say_failed(
+			"run",
+			"the preload library's path has a blank or a colon, which LD_PRELOAD "
+			"cannot carry: %s",
+			path);
 	if (access(path, R_OK))
-		return say_failed("run", "the preload library %s cannot be read: %m; is memctl installed "
-					 "completely?", path);
+		return say_failed("run",
+				  "the preload library %s cannot be read: %m; is memctl installed "
+				  "completely?",
+				  path);
 	return 0;
 }
 
 static bool names_allocator(const char *entry, size_t n)
 {
-	static const char *const known[] = { "jemalloc", "tcmalloc",  "mimalloc", "snmalloc", "rpmalloc",
-					     "hoard",	 "tbbmalloc", "scudo",	  "dmalloc",  "efence" };
+	static const char *const known[] = { "jemalloc", "tcmalloc", "mimalloc",  "snmalloc",
+					     "rpmalloc", "hoard",    "tbbmalloc", "scudo",
+					     "dmalloc",  "efence" };
 	const char *slash = memrchr(entry, '/', n);
 	const char *name = slash ? slash + 1 : entry;
 	size_t left = n - (size_t)(name - entry);
@@ -110,8 +118,11 @@ static void copy_others(char *to, const char *list, const char *ours)
 		if (n && !is_entry(list, n, ours)) {
 			to += sprintf(to, "%s%.*s", ":", (int)n, list);
 			if (names_allocator(list, n))
-				say_note("run", "LD_PRELOAD names the allocator %.*s; memctl's own malloc comes first "
-						"and is used", (int)n, list);
+				say_note("run",
+					 "LD_PRELOAD names the allocator %.*s; memctl's own malloc "
+					 "comes first "
+					 "and is used",
+					 (int)n, list);
 		}
 		list += n;
 	}
@@ -147,7 +158,9 @@ int run_target_set_environment(const struct run_target *t, const char *dir, cons
 		return SAY_RUN_FAILED;
 	}
 	if (!t->carries)
-		say_note("run", "%s is %s and cannot be preloaded: it is observed, and no charge of it is refused",
+		say_note("run",
+			 "%s is %s and cannot be preloaded: it is observed, and no charge of it is "
+			 "refused",
 			 t->name, t->words);
 	return 0;
 }

@@ -41,9 +41,8 @@ void say_note(const char *command, const char *format, ...)
 /* The daemon mostly says itself what to try. */
 static const char *advice(int err, const char *sentence)
 {
-	if (strstr(sentence, "memctl") || strstr(sentence, "create it"))
-		return "";
-	if (err == -ENOENT)
+	if (err == -ENOENT && strncmp(sentence, "no such group", 13) == 0 &&
+	    !strstr(sentence, "create it"))
 		return "; 'memctl tree' shows the groups there are";
 	if (err == -EEXIST)
 		return "; 'memctl set' changes its keys";
@@ -54,5 +53,6 @@ int say_error(const char *command, int err)
 {
 	const char *sentence = memctl_error();
 
-	return say_failed(command, "%s%s", *sentence ? sentence : strerror(-err), advice(err, sentence));
+	return say_failed(command, "%s%s", *sentence ? sentence : strerror(-err),
+			  advice(err, sentence));
 }

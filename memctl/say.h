@@ -5,8 +5,8 @@
 
 enum say_exit {
 	SAY_OK = 0,
-	SAY_FAILED = 1,	     /* what was asked for could not be done */
-	SAY_USAGE = 2,	     /* options or arguments are wrong; nothing was done */
+	SAY_FAILED = 1,      /* what was asked for could not be done */
+	SAY_USAGE = 2,       /* options or arguments are wrong; nothing was done */
 	SAY_NOT_RUNNING = 3, /* daemon status: none runs */
 	SAY_RUN_FAILED = 125,
 	SAY_RUN_NOT_EXECUTABLE = 126,
@@ -16,7 +16,8 @@ enum say_exit {
 /* "memctl: COMMAND: sentence" on stderr; returns SAY_FAILED. */
 __attribute__((format(printf, 2, 3))) int say_failed(const char *command, const char *format, ...);
 
-/* The same for a failed libmemctl call: its sentence, and what to try where the sentence does not say. */
+/* The same for a failed libmemctl call: its sentence, and what to try where the sentence does not
+ * say. */
 int say_error(const char *command, int err);
 
 /* The same for something that does not stop the command; returns nothing. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Starting the daemon from whoever needs it.
  *
- * The caller may be any program with any descriptors, signal handlers and preloads, so the daemon gets
- * none of them: a session of its own, no descriptors but the one for its last words, no LD_PRELOAD, no
- * group. It goes to the background by itself; what we start ends when it is ready, or has failed.
+ * The caller may be any program with any descriptors, signal handlers and preloads, so the daemon
+ * gets none of them: a session of its own, no descriptors but the one for its last words, no
+ * LD_PRELOAD, no group. It goes to the background by itself; what we start ends when it is ready,
+ * or has failed.
  */
 #include "memctl/start.h"
 
@@ -21,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define EXIT_BUSY 3	   /* memctld(8): another one serves the directory */
+#define EXIT_BUSY     3    /* memctld(8): another one serves the directory */
 #define LAST_WORDS_MS 1000 /* for the sentence of a daemon that failed */
 
 static char *daemon_path(void)
@@ -34,7 +35,8 @@ static char *daemon_path(void)
 
 static bool is_for_daemon(const char *variable)
 {
-	return strncmp(variable, "LD_PRELOAD=", 11) != 0 && strncmp(variable, "MEMCTL_GROUP=", 13) != 0;
+	return strncmp(variable, "LD_PRELOAD=", 11) != 0 &&
+	       strncmp(variable, "MEMCTL_GROUP=", 13) != 0;
 }
 
 /* The environment without what would make the daemon a member. The caller frees the array alone. */
@@ -76,7 +78,8 @@ static int set_attributes(posix_spawnattr_t *attributes)
 	if (!err)
 		err = posix_spawnattr_setsigdefault(attributes, &all);
 	if (!err)
-		err = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+		err = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID |
+								   POSIX_SPAWN_SETSIGMASK |
 								   POSIX_SPAWN_SETSIGDEF);
 	return err;
 }
@@ -162,7 +165,8 @@ int start_daemon(const char *dir, unsigned idle_seconds)
 	err = spawn(args, words[1], &pid);
 	(void)close(words[1]);
 	if (err)
-		(void)error_set(err, "cannot start the daemon %s: %s", args[0], strerror(-err));
+		err = error_set(-ENOTCONN, "cannot start the daemon %s: %s", args[0],
+				strerror(-err));
 	else
 		err = judge(dir, wait_for(pid), words[0]);
 	(void)close(words[0]);

@@ -15,11 +15,11 @@
 #include <string.h>
 
 #define TABLE_COLUMNS_MAX 16
-#define COLOUR_OFF "\033[0m"
+#define COLOUR_OFF        "\033[0m"
 
 struct cell {
-	char *text;	    /* NULL: a number */
-	char *shown;	    /* what people see instead; NULL: the text */
+	char *text;  /* NULL: a number */
+	char *shown; /* what people see instead; NULL: the text */
 	uint64_t number;
 	enum table_kind kind;
 	const char *colour; /* "" none */
@@ -80,7 +80,8 @@ static struct cell *next_cell(struct table *t)
 		t->room = t->room ? 2 * t->room : 64;
 		t->cells = must(reallocarray(t->cells, t->room, sizeof(*t->cells)));
 	}
-	t->cells[t->used] = (struct cell){ .colour = "", .kind = t->columns[t->used % t->width].kind };
+	t->cells[t->used] =
+		(struct cell){ .colour = "", .kind = t->columns[t->used % t->width].kind };
 	return &t->cells[t->used++];
 }
 
@@ -139,7 +140,7 @@ static size_t rows(const struct table *t)
 	return t->used / t->width;
 }
 
-/* ---- fields and order ---------------------------------------------------------------------------- */
+/* ---- fields and order -------------------------------------------------------------------- */
 
 static int no_such_field(const struct table *t, const char *command, const char *name, int n)
 {
@@ -194,7 +195,8 @@ static int compare_cells(const struct cell *a, const struct cell *b)
 static int compare_rows(const void *a, const void *b, void *arg)
 {
 	const struct order *o = arg;
-	int c = compare_cells((const struct cell *)a + o->column, (const struct cell *)b + o->column);
+	int c = compare_cells((const struct cell *)a + o->column,
+			      (const struct cell *)b + o->column);
 
 	return o->reversed ? -c : c;
 }
@@ -210,14 +212,15 @@ static int sort(struct table *t, const char *command, const char *field)
 	return 0;
 }
 
-/* ---- for people ---------------------------------------------------------------------------------- */
+/* ---- for people -------------------------------------------------------------------------- */
 
 static bool is_number(const struct table *t, size_t column)
 {
 	return t->columns[column].kind >= TABLE_ID;
 }
 
-static const char *number_shown(const struct cell *c, const struct output *o, char buf[OUTPUT_SIZE_BUF])
+static const char *number_shown(const struct cell *c, const struct output *o,
+				char buf[OUTPUT_SIZE_BUF])
 {
 	if (c->kind == TABLE_BYTES || c->number == MEMCTL_MAX)
 		return output_size(o, c->number, buf);
@@ -270,7 +273,8 @@ static void print_titles(const struct table *t, const struct choice *c, const si
 		char title[64];
 		size_t n = 0;
 
-		for (const char *p = t->columns[c->column[i]].name; *p && n < sizeof(title) - 1; p++)
+		for (const char *p = t->columns[c->column[i]].name; *p && n < sizeof(title) - 1;
+		     p++)
 			title[n++] = (char)(*p == '_' ? ' ' : toupper((unsigned char)*p));
 		title[n] = 0;
 		print_padded(title, to[i], is_number(t, c->column[i]), i + 1 == c->n, "");
@@ -309,7 +313,7 @@ static void print_plain(const struct table *t, const struct choice *c, const str
 				     i + 1 == c->n ? '\n' : ' ');
 }
 
-/* ---- for programs -------------------------------------------------------------------------------- */
+/* ---- for programs ------------------------------------------------------------------------ */
 
 static json_t *json_of_cell(const struct cell *c)
 {

@@ -25,8 +25,8 @@ struct table_column {
 
 struct table;
 
-/* `metric` begins the names of its metrics: "group" makes memctl_group_current_bytes. Columns are used as
- * long as the table lives. Never NULL: without memory the command ends. */
+/* `metric` begins the names of its metrics: "group" makes memctl_group_current_bytes. Columns are
+ * used as long as the table lives. Never NULL: without memory the command ends. */
 struct table *table_new(const char *metric, const struct table_column *columns, size_t n);
 void table_free(struct table *t);
 
@@ -37,7 +37,7 @@ void table_set_plain(struct table *t);
 void table_text(struct table *t, const char *text);
 void table_number(struct table *t, uint64_t number);
 
-/* As table_text, with other words where people read (no control characters, colour codes allowed). */
+/* As table_text, with other words where people read (harmless ones; they may have colours). */
 void table_text_shown(struct table *t, const char *text, const char *shown);
 
 /* As table_number, in this colour on a terminal (an SGR sequence or ""). */

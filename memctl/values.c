@@ -75,7 +75,7 @@ void values_add_number(struct values *v, const char *key, uint64_t number, enum 
 	v->row[v->n - 1].kind = kind;
 }
 
-/* ---- what they mean ------------------------------------------------------------------------------ */
+/* ---- what they mean ---------------------------------------------------------------------- */
 
 static const struct {
 	const char *field, *meaning;
@@ -121,7 +121,8 @@ static int explain(const struct memctl_key *key, void *arg)
 
 	for (size_t i = 0; i < v->n; i++) {
 		struct values_row *row = &v->row[i];
-		const char *meaning = row->value.field ? field_meaning(row->value.field) : key->help;
+		const char *meaning =
+			row->value.field ? field_meaning(row->value.field) : key->help;
 
 		if (strcmp(row->value.key, key->name) != 0 || row->meaning)
 			continue;
@@ -138,7 +139,7 @@ int values_explain(struct values *v, struct memctl *m)
 	return memctl_keys(m, explain, v);
 }
 
-/* ---- printing ------------------------------------------------------------------------------------ */
+/* ---- printing ---------------------------------------------------------------------------- */
 
 const char *values_name(const struct values_row *row, char *buf, size_t size)
 {
@@ -157,7 +158,8 @@ void values_cell(struct table *t, const struct values_row *row)
 
 static json_t *json_of(const struct memctl_value *value)
 {
-	return value->is_number ? json_integer((json_int_t)value->number) : json_string(value->text);
+	return value->is_number ? json_integer((json_int_t)value->number)
+				: json_string(value->text);
 }
 
 json_t *values_json(const struct values *v)
@@ -204,8 +206,9 @@ void values_print_metrics(const struct values *v, const char *group)
 		struct metrics_family f = {
 			.parts = { row->value.key,
 				   row->value.field && row->kind == TABLE_TOTAL &&
-						   strcmp(row->value.key, "memory.stat") == 0 ?
-					   "over" : NULL },
+						   strcmp(row->value.key, "memory.stat") == 0
+					   ? "over"
+					   : NULL },
 			.unit = row->kind == TABLE_BYTES ? "bytes" : "",
 			.counter = row->kind == TABLE_TOTAL,
 			.help = row->value.field ? NULL : row->meaning,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Charging up the tree: who refuses, what is undone, what is counted, and what may not be. */
-#include "tests/lib/tap.h"
+#include "tests/lib/unit.h"
 
 #include "tests/lib/ground.h"
 #include "tests/lib/intrude.h"
@@ -142,6 +142,29 @@ static void the_lowest_refusing_level_is_the_one(void **state)
 	assert_usage(0, 0, 0, 0);
 }
 
+static void a_refusal_is_counted_for_the_member_too(void **state)
+{
+	(void)state;
+	ground_set_max(&g, a, 10);
+	assert_int_equal(charge(11), -ENOMEM);
+	assert_int_equal(charge(10), 0);
+	assert_int_equal(charge(1), -ENOMEM);
+	assert_int_equal(mc_load_full(&member_of(&g.seg, p.member)->refused), 2);
+}
+
+static void room_is_what_every_level_has(void **state)
+{
+	(void)state;
+	assert_true(charge_has_room(&p.by, p.account, 1000));
+	ground_set_max(&g, a, 10);
+	ground_set_max(&g, abc, 5);
+	assert_true(charge_has_room(&p.by, p.account, 5));
+	assert_false(charge_has_room(&p.by, p.account, 6));
+	ground_set_max(&g, abc, PAGES_MAX);
+	assert_true(charge_has_room(&p.by, p.account, 10));
+	assert_false(charge_has_room(&p.by, p.account, 11));
+}
+
 static void ret_refused_is_left_alone_on_success(void **state)
 {
 	uint16_t refused = 77;
@@ -167,19 +190,23 @@ static void too_much_is_refused(void **state)
 	static const uint64_t too_much[] = {
 		UINT64_MAX, PAGES_MAX, PAGES_MAX >> 4, 1ull << 40, 1ull << ACCOUNT_HELD_BITS,
 	};
-	uint64_t most = 1ull << (ACCOUNT_HELD_BITS - 1);
+	uint64_t half = ACCOUNT_HELD_MAX / 2;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(too_much) / sizeof(too_much[0]); i++) {
-		assert_int_equal(charge(too_much[i]), -ENOMEM);
+		uint16_t refused = 77;
+
+		assert_int_equal(charge_try(&p.by, p.account, too_much[i], &refused), -ENOMEM);
+		assert_int_equal(refused, abc);
 		assert_usage(0, 0, 0, 0);
 		assert_int_equal(ground_held(&g, p.account), 0);
 	}
-	assert_int_equal(charge(most), 0);
-	assert_int_equal(charge(most), -ENOMEM);
-	assert_usage(most, most, most, most);
-	assert_int_equal(ground_held(&g, p.account), most);
-	charge_uncharge(&p.by, p.account, most);
+	assert_int_equal(charge(half), 0);
+	assert_int_equal(charge(half), 0);
+	assert_int_equal(charge(half), -ENOMEM);
+	assert_int_equal(ground_held(&g, p.account), 2 * half);
+	assert_usage(2 * half, 2 * half, 2 * half, 2 * half);
+	charge_uncharge(&p.by, p.account, 2 * half);
 	assert_usage(0, 0, 0, 0);
 }
 
@@ -440,6 +467,8 @@ int main(void)
 		TEST(a_middle_level_refuses),
 		TEST(the_root_refuses),
 		TEST(the_lowest_refusing_level_is_the_one),
+		TEST(a_refusal_is_counted_for_the_member_too),
+		TEST(room_is_what_every_level_has),
 		TEST(ret_refused_is_left_alone_on_success),
 		TEST(nothing_is_a_charge_too),
 		TEST(too_much_is_refused),

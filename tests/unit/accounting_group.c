@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Group paths: what is one, finding by it, writing it, who lies below whom. */
-#include "tests/lib/tap.h"
+#include "tests/lib/unit.h"
 
 #include "tests/lib/ground.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* One level of a counter: the kernel's page_counter verbs, and the epoch in the word. */
-#include "tests/lib/tap.h"
+#include "tests/lib/unit.h"
 
 #include "tests/lib/ground.h"
 #include "tests/lib/intrude.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Stocks: they save slow paths, are never seen as a refusal, and are not there when it gets tight. */
-#include "tests/lib/tap.h"
+#include "tests/lib/unit.h"
 
 #include "tests/lib/ground.h"
 

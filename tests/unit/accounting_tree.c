@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Changes of the tree: creating, removing, using slots again, repairing what a dead daemon left. */
-#include "tests/lib/tap.h"
+#include "tests/lib/unit.h"
 
 #include "tests/lib/ground.h"
 

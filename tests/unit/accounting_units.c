@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Sizes: the kernel's limit syntax, example by example, and what people read. */
-#include "tests/lib/tap.h"
+#include "tests/lib/unit.h"
 
 #include "accounting/layout.h"
 #include "accounting/units.h"

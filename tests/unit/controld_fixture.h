@@ -279,9 +279,9 @@ static inline uint32_t fixture_join(const struct fake_process *p, const char *gr
 	uint16_t g;
 
 	assert_int_equal(group_find(seg, group, &g), 0);
-	assert_int_equal(member_join(seg, (uint32_t)p->pid, p->start_time, g, MEMBER_LIVE, "test",
-				     &member),
-			 0);
+	assert_int_equal(
+		member_join(seg, (uint32_t)p->pid, p->start_time, g, MEMBER_LIVE, "test", &member),
+		0);
 	return member;
 }
 

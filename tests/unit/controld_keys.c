@@ -201,8 +201,7 @@ static void resets_reset(void **state)
 	uint32_t m;
 
 	(void)state;
-	fixture_drop(fixture_do("create",
-				"\"group\":\"/a\",\"values\":{\"memory.max\":4096000}"));
+	fixture_drop(fixture_do("create", "\"group\":\"/a\",\"values\":{\"memory.max\":4096000}"));
 	m = fixture_join(fake_add(100, 7), "/a");
 	by.open = &member_of(by.seg, m)->open;
 	fixture_charge(m, 900);
@@ -225,8 +224,8 @@ static void resets_reset(void **state)
 
 static void stat_begins_as_promised(void **state)
 {
-	static const char *const first[] = { "committed", "anon",   "heap", "file",	"shmem",
-					     "stack",	  "pinned", "swap", "observed" };
+	static const char *const first[] = { "committed", "anon",   "heap", "file",    "shmem",
+					     "stack",     "pinned", "swap", "observed" };
 	json_t *table = fixture_get("/", "memory.stat");
 	void *row = json_object_iter(table);
 

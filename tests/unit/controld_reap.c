@@ -55,7 +55,8 @@ static void an_open_slow_path_is_recounted(void **state)
 	(void)state;
 	fixture_charge(m, 10);
 	mc_store_full(&member_of(&fixture.served->seg, m)->open, 1);
-	(void)pool_charge(&fixture.served->seg, RESOURCE_MEMORY, GROUP_ROOT, 5, 0); /* C4, then died */
+	(void)pool_charge(&fixture.served->seg, RESOURCE_MEMORY, GROUP_ROOT, 5,
+			  0); /* C4, then died */
 	fake_end(p);
 	fixture_turn();
 	assert_true(snapshot_consistent(&fixture.served->seg, RESOURCE_MEMORY, NULL));
@@ -227,7 +228,8 @@ static void transient_groups_go_with_the_last(void **state)
 {
 	struct caller caller = { .pid = 1, .holder = &caller };
 	struct fake_process *p = fake_add(100, 7);
-	static const char make[] = "{\"v\":1,\"op\":\"create\",\"group\":\"/t\",\"transient\":true}";
+	static const char make[] =
+		"{\"v\":1,\"op\":\"create\",\"group\":\"/t\",\"transient\":true}";
 	static const char below[] = "{\"v\":1,\"op\":\"create\",\"group\":\"/t/below\"}";
 
 	(void)state;
@@ -247,7 +249,8 @@ static void transient_groups_go_with_the_last(void **state)
 
 static void kill_signals_members_below_and_no_others(void **state)
 {
-	struct fake_process *in = fake_add(100, 7), *below = fake_add(101, 7), *out = fake_add(102, 7);
+	struct fake_process *in = fake_add(100, 7), *below = fake_add(101, 7),
+			    *out = fake_add(102, 7);
 	json_t *reply;
 
 	(void)state;
