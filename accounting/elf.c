@@ -166,7 +166,7 @@ static enum elf_kind classify_fd(int fd, int depth)
 
 static enum elf_kind classify_path(const char *path, int depth)
 {
-	int fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+	int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	enum elf_kind kind = ELF_NOT_ELF;
 
 	if (fd < 0)
@@ -188,7 +188,11 @@ enum elf_kind elf_classify_fd(int fd)
 
 static bool is_program(const char *path)
 {
-	return sys_call6(SYS_faccessat, AT_FDCWD, (long)path, X_OK, 0, 0, 0) == 0;
+	struct stat st;
+
+	return sys_call6(SYS_newfstatat, AT_FDCWD, (long)path, (long)&st, 0, 0, 0) == 0 &&
+	       S_ISREG(st.st_mode) &&
+	       sys_call6(SYS_faccessat, AT_FDCWD, (long)path, X_OK, 0, 0, 0) == 0;
 }
 
 const char *elf_search(const char *file, const char *path_list, char *buf, unsigned long size)

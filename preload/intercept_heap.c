@@ -36,6 +36,7 @@ EXPORT void *__libc_malloc(size_t size) { return malloc(size); }
 EXPORT void *__libc_calloc(size_t count, size_t size) { return calloc(count, size); }
 EXPORT void *__libc_realloc(void *ptr, size_t size) { return realloc(ptr, size); }
 EXPORT void __libc_free(void *ptr) { free(ptr); }
+EXPORT void cfree(void *ptr) { free(ptr); }
 EXPORT void *__libc_memalign(size_t alignment, size_t size) { return memalign(alignment, size); }
 EXPORT void *__libc_valloc(size_t size) { return valloc(size); }
 EXPORT void *__libc_pvalloc(size_t size) { return pvalloc(size); }
@@ -60,7 +61,7 @@ static int clamp(size_t v)
 	return v > (size_t)INT32_MAX ? INT32_MAX : (int)v;
 }
 
-EXPORT struct mallinfo mallinfo(void)
+static struct mallinfo narrow_info(void)
 {
 	struct mallinfo2 m = mallinfo2();
 
@@ -78,6 +79,10 @@ EXPORT int mallopt(int param, int value)
 	(void)value;
 	return 1;
 }
+
+EXPORT struct mallinfo mallinfo(void) { return narrow_info(); }
+EXPORT struct mallinfo __libc_mallinfo(void) { return narrow_info(); }
+EXPORT int __libc_mallopt(int param, int value) { return mallopt(param, value); }
 
 EXPORT int malloc_trim(size_t pad)
 {

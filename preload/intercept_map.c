@@ -161,19 +161,12 @@ EXPORT int munmap(void *addr, size_t size)
 
 /* ---- mremap -------------------------------------------------------------------------------------------- */
 
-/* What the pages that come on top are charged as: as the last ones before them. */
-static uint8_t last_value(const struct map_taken *taken)
-{
-	const struct ledger_runs *runs = &taken->runs;
-
-	return runs->n ? runs->run[runs->n - 1].value : 0;
-}
-
+/* What comes on top is charged as the last page before it. */
 static uint64_t pages_to_add(const struct map_taken *old, uint64_t pages, int flags)
 {
 	uint64_t stays = flags & MREMAP_DONTUNMAP ? 0 : old->pages;
 
-	if (!ledger_is_charged(last_value(old)))
+	if (!ledger_is_charged(map_last_value(old)))
 		return 0;
 	return pages > stays ? pages - stays : 0;
 }
@@ -223,6 +216,7 @@ EXPORT void *mremap(void *old, size_t old_size, size_t size, int flags, ...)
 
 /* ---- mprotect, madvise ---------------------------------------------------------------------------------- */
 
+/* Where it stumbles over a hole the kernel has opened what is before: all is charged then. */
 EXPORT int mprotect(void *addr, size_t size, int prot)
 {
 	struct map_charge charge;
@@ -239,7 +233,7 @@ EXPORT int mprotect(void *addr, size_t size, int prot)
 		return -1;
 	}
 	err = do_mprotect(addr, size, prot);
-	if (err)
+	if (err && errno == EINVAL)
 		map_cancel(&charge);
 	else
 		map_open_reserved(&charge, addr, size);
@@ -258,6 +252,12 @@ static char *up_to_page(char *p)
 	return (char *)(((uintptr_t)p + MC_PAGE_SIZE - 1) & ~(uintptr_t)(MC_PAGE_SIZE - 1));
 }
 
+/* glibc's brk answers 0 for an address below the heap, but moves nothing. */
+static bool has_moved(const char *to)
+{
+	return !real_sbrk() || real_sbrk()(0) == to;
+}
+
 /* Moves the break from `from` to `to` by `move`, which answers 0 when it is done. */
 static int move_break(char *from, char *to, int (*move)(char *to))
 {
@@ -273,7 +273,7 @@ static int move_break(char *from, char *to, int (*move)(char *to))
 	}
 	map_take(&taken, last < first ? last : NULL, last < first ? (size_t)(first - last) : 0);
 	err = move(to);
-	if (err) {
+	if (err || !has_moved(to)) {
 		map_undo_take(&taken);
 		map_cancel(&charge);
 		return err;

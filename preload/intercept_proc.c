@@ -230,6 +230,14 @@ EXPORT pid_t _Fork(void)
 	return pid;
 }
 
+static int errno_at_start;
+
+void mc_heap_start(void *data)
+{
+	errno_at_start = errno;
+	je_sc_boot(data);
+}
+
 static void after_fork_in_child(void)
 {
 	je_jemalloc_postfork_child();
@@ -243,5 +251,6 @@ int mc_real_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*c
 	(void)prepare;
 	(void)parent;
 	(void)child;
+	errno = errno_at_start;
 	return pthread_atfork(je_jemalloc_prefork, je_jemalloc_postfork_parent, after_fork_in_child);
 }

@@ -83,6 +83,12 @@ enum je_thp_mode {
 };
 extern enum je_thp_mode je_init_system_thp_mode;
 
+/* The first thing of jemalloc's start; what comes between it and mc_real_pthread_atfork sets errno to 0. */
+void je_sc_boot(void *data);
+
+/* The same as jemalloc.o calls it. */
+void mc_heap_start(void *data);
+
 /*
  * Sets up the calling thread's cache at its first allocation; true: failed, which jemalloc answers by
  * crashing later.
@@ -91,6 +97,24 @@ bool je_tsd_tcache_enabled_data_init(void *tsd);
 
 /* The same as tsd.o calls it: charges made meanwhile must not be refused. */
 bool mc_thread_setup(void *tsd);
+
+/* Gives the cache of a thread that ends back, its own memory last: that lies in arena 0. */
+void je_tcache_cleanup(void *tsd);
+
+/* The same as tsd.o calls it. */
+void mc_thread_cleanup(void *tsd);
+
+/*
+ * The last place where pages for an allocation of `size` are looked for: retained address space, then new.
+ * NULL fails the allocation (or, with `expand`, its growth in place). Whoever waits for it holds the lock
+ * for growing that it takes.
+ */
+void *je_ecache_alloc_grow(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size,
+			   size_t alignment, bool zero, bool guarded);
+
+/* The same as pac.o calls it. */
+void *mc_ecache_alloc_grow(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size,
+			   size_t alignment, bool zero, bool guarded);
 
 /* What jemalloc hands to pthread_atfork: call them in this order around the real fork. */
 void je_jemalloc_prefork(void);

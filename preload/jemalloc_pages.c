@@ -4,11 +4,11 @@
  * contract      called with jemalloc's extent locks held, from any thread, before any constructor; must
  *               not allocate. true means failure, as jemalloc has it.
  * refusal       jemalloc answers a refused commit by mapping another region, 16 MiB of address space and
- *               some metadata, and trying there. So a refused thread gets no new region until there is
- *               room for what it was refused: a request that is refused fails at once, and a later one
- *               that fits finds its way by itself.
+ *               some metadata, and trying there. So once an allocation has been refused it gets no new
+ *               region, and one that has no chance from the start does not get as far as that.
  * credit        what sets up a thread's cache at its first allocation is charged by force, up to 64 KiB:
- *               jemalloc crashes when that fails.
+ *               jemalloc crashes when that fails. A thread that ends pays back: what it frees would
+ *               otherwise be taken by others, and ever more threads bring ever more memory.
  * huge pages    where they are always on, a touched page makes 2 MiB resident and the charge would be
  *               a lie: heap extents then take small pages.
  */
@@ -22,8 +22,8 @@
 
 #define CREDIT_PAGES 16
 
-/* Pages that this thread was refused last, 0 after a success. volatile: a signal handler may allocate. */
-static __thread volatile uint64_t refused_pages;
+/* Within one allocation: a commit was refused. volatile: a signal handler may allocate. */
+static __thread volatile bool refused;
 static __thread unsigned credit_used;
 static __thread bool in_setup;
 
@@ -50,26 +50,27 @@ static bool charge_as_member(struct self *self, uint64_t pages)
 {
 	struct ticket t;
 
-	refused_pages = 0;
 	if (ticket_reserve(&self->actor, self->account, pages, &t, NULL) == 0) {
 		ticket_commit(&self->actor, &t, pages, CLASS_HEAP);
 		return true;
 	}
 	if (charge_on_credit(self, pages))
 		return true;
-	refused_pages = pages;
+	refused = true;
 	return false;
 }
 
-static bool is_still_refused(void)
+/* True when so much is refused in any case; then the refusal is counted. */
+static bool is_hopeless(uint64_t pages)
 {
-	struct self *self = self_page;
+	struct self *self = self_get();
+	struct ticket t;
 
-	if (refused_pages == 0 || !self_get())
+	if (!self || in_setup || charge_has_room(&self->actor, self->account, pages))
 		return false;
-	if (!charge_has_room(&self->actor, self->account, refused_pages))
+	if (ticket_reserve(&self->actor, self->account, pages, &t, NULL))
 		return true;
-	refused_pages = 0;
+	ticket_cancel(&self->actor, &t);
 	return false;
 }
 
@@ -128,13 +129,37 @@ bool mc_thread_setup(void *tsd)
 	return failed;
 }
 
+/* Arena 0 has the memory of all caches. */
+void mc_thread_cleanup(void *tsd)
+{
+	je_tcache_cleanup(tsd);
+	if (credit_used == 0)
+		return;
+	credit_used = 0;
+	(void)mallctl("arena.0.purge", NULL, NULL, NULL, 0);
+}
+
+void *mc_ecache_alloc_grow(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size,
+			   size_t alignment, bool zero, bool guarded)
+{
+	bool outer = refused;
+	void *p;
+
+	if (is_hopeless(pages_of(size)))
+		return NULL;
+	refused = false;
+	p = je_ecache_alloc_grow(tsdn, pac, ehooks, ecache, expand, size, alignment, zero, guarded);
+	refused = outer;
+	return p;
+}
+
 void *mc_pages_map(void *addr, size_t size, size_t alignment, bool *commit)
 {
 	bool wanted = *commit;
 	bool usable = wanted;
 	void *p;
 
-	if (is_still_refused())
+	if (refused)
 		return NULL;
 	p = je_pages_map(addr, size, alignment, &usable);
 	if (!p)

@@ -77,8 +77,8 @@ bool ledger_set(const void *addr, uint64_t pages, uint8_t value)
 	return true;
 }
 
-/* Length of the run of equal bytes at p, at most n; eight at a time. */
-static uint64_t run_length(const uint8_t *p, uint64_t n)
+/* Eight at a time. */
+uint64_t ledger_run_length(const uint8_t *p, uint64_t n)
 {
 	uint64_t pattern = p[0] * 0x0101010101010101ull;
 	uint64_t i = 0;
@@ -111,7 +111,7 @@ static bool append(struct ledger_runs *runs, uint8_t value, uint64_t pages)
 static uint64_t scan_leaf(uint8_t *p, uint64_t n, bool clear, struct ledger_runs *ret)
 {
 	for (uint64_t i = 0; i < n;) {
-		uint64_t length = run_length(p + i, n - i);
+		uint64_t length = ledger_run_length(p + i, n - i);
 
 		if (!append(ret, p[i], length))
 			return i;
@@ -153,6 +153,34 @@ void ledger_read(const void *addr, uint64_t pages, struct ledger_runs *ret)
 void ledger_take(const void *addr, uint64_t pages, struct ledger_runs *ret)
 {
 	scan(addr, pages, true, ret);
+}
+
+void ledger_take_all(const void *addr, uint64_t pages, uint8_t *ret)
+{
+	uint64_t page = (uintptr_t)addr >> MC_PAGE_SHIFT;
+
+	for (uint64_t n; pages; page += n, pages -= n, ret += n) {
+		uint8_t *leaf = leaf_of(page, false);
+
+		n = in_leaf(page, pages);
+		if (!leaf) {
+			memset(ret, 0, n);
+			continue;
+		}
+		memcpy(ret, leaf + page % LEAF_PAGES, n);
+		memset(leaf + page % LEAF_PAGES, 0, n);
+	}
+}
+
+void ledger_put_all(const void *addr, uint64_t pages, const uint8_t *values)
+{
+	const char *at = addr;
+
+	for (uint64_t n; pages; pages -= n, values += n, at += n << MC_PAGE_SHIFT) {
+		n = ledger_run_length(values, pages);
+		if (*values)
+			(void)ledger_set(at, n, *values);
+	}
 }
 
 void ledger_put(const void *addr, const struct ledger_runs *runs)

@@ -66,6 +66,13 @@ void ledger_read(const void *addr, uint64_t pages, struct ledger_runs *ret);
 /* Reads and clears; pages that `ret` has no room for stay as they are. */
 void ledger_take(const void *addr, uint64_t pages, struct ledger_runs *ret);
 
+/* For ranges of more runs: moves the values to `ret`, a byte for each page, and back. */
+void ledger_take_all(const void *addr, uint64_t pages, uint8_t *ret);
+void ledger_put_all(const void *addr, uint64_t pages, const uint8_t *values);
+
+/* Length of the run of equal values at `values`, at most n. */
+uint64_t ledger_run_length(const uint8_t *values, uint64_t n);
+
 /* Puts runs back where they were taken. */
 void ledger_put(const void *addr, const struct ledger_runs *runs);
 

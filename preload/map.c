@@ -2,8 +2,13 @@
 /* Charging ranges of address space. */
 #include "preload/map.h"
 
+#include "accounting/sys.h"
 #include "accounting/units.h"
 #include "preload/self.h"
+
+#include <string.h>
+
+#define ADDRESS_END (1ull << 47)
 
 bool map_is_on(void)
 {
@@ -71,15 +76,10 @@ static void uncharge_run(const struct ledger_run *run, uint64_t pages)
 		self_pend(-(int64_t)pages);
 }
 
-/* Ranges of more runs than fit are uncharged in parts at once: should the real call fail, which for such
- * a range it does not but for want of memory, their pages are no longer recorded. */
-void map_take(struct map_taken *taken, void *addr, size_t size)
+/* Only where there is no memory for a copy: uncharges in parts at once, and should the real call fail, the
+ * pages are no longer recorded. */
+static void take_in_parts(struct map_taken *taken)
 {
-	taken->addr = (char *)((uintptr_t)addr & ~(uintptr_t)(MC_PAGE_SIZE - 1));
-	taken->pages = addr ? units_pages_up(size) : 0;
-	taken->runs.n = 0;
-	if (!addr)
-		return;
 	ledger_take(taken->addr, taken->pages, &taken->runs);
 	while (taken->runs.lost) {
 		uint64_t left = taken->runs.lost;
@@ -91,20 +91,81 @@ void map_take(struct map_taken *taken, void *addr, size_t size)
 	}
 }
 
+static void take_copy(struct map_taken *taken)
+{
+	long at = sys_mmap(NULL, taken->pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (sys_is_error(at)) {
+		take_in_parts(taken);
+		return;
+	}
+	taken->runs.n = 0;
+	taken->all = (uint8_t *)at; /* NOLINT: the kernel's answer is an address */
+	ledger_take_all(taken->addr, taken->pages, taken->all);
+}
+
+static void forget_copy(const struct map_taken *taken)
+{
+	if (taken->all)
+		(void)sys_munmap(taken->all, taken->pages);
+}
+
+/* From page `from` of the copy on. */
+static void uncharge_copy(struct map_taken *taken, uint64_t from)
+{
+	while (taken->all && from < taken->pages) {
+		struct ledger_run run = { .value = taken->all[from] };
+
+		run.pages = ledger_run_length(taken->all + from, taken->pages - from);
+		uncharge_run(&run, run.pages);
+		memset(taken->all + from, 0, run.pages);
+		from += run.pages;
+	}
+}
+
+/* What the kernel refuses without a look at the pages. */
+static bool is_sound(const void *addr, size_t size)
+{
+	return (uintptr_t)addr % MC_PAGE_SIZE == 0 && size <= ADDRESS_END &&
+	       (uintptr_t)addr <= ADDRESS_END - size;
+}
+
+void map_take(struct map_taken *taken, void *addr, size_t size)
+{
+	taken->addr = addr;
+	taken->pages = 0;
+	taken->runs.n = 0;
+	taken->all = NULL;
+	if (!addr || !is_sound(addr, size))
+		return;
+	taken->pages = units_pages_up(size);
+	ledger_read(taken->addr, taken->pages, &taken->runs);
+	if (taken->runs.lost)
+		take_copy(taken);
+	else
+		ledger_take(taken->addr, taken->pages, &taken->runs);
+}
+
 void map_drop(struct map_taken *taken)
 {
 	for (unsigned i = 0; i < taken->runs.n; i++)
 		uncharge_run(&taken->runs.run[i], taken->runs.run[i].pages);
+	uncharge_copy(taken, 0);
+	forget_copy(taken);
 }
 
 void map_undo_take(const struct map_taken *taken)
 {
 	ledger_put(taken->addr, &taken->runs);
+	if (taken->all)
+		ledger_put_all(taken->addr, taken->pages, taken->all);
+	forget_copy(taken);
 }
 
 /* Cuts the runs to `pages`; what is behind is uncharged. */
 static void cut(struct map_taken *taken, uint64_t pages)
 {
+	uncharge_copy(taken, pages);
 	for (unsigned i = 0; i < taken->runs.n; i++) {
 		struct ledger_run *run = &taken->runs.run[i];
 		uint64_t stays = run->pages < pages ? run->pages : pages;
@@ -115,14 +176,16 @@ static void cut(struct map_taken *taken, uint64_t pages)
 	}
 }
 
-static uint8_t value_behind(const struct map_taken *from)
+uint8_t map_last_value(const struct map_taken *taken)
 {
-	return from->runs.n ? from->runs.run[from->runs.n - 1].value : 0;
+	if (taken->all)
+		return taken->all[taken->pages - 1];
+	return taken->runs.n ? taken->runs.run[taken->runs.n - 1].value : 0;
 }
 
 void map_move(struct map_taken *from, void *addr, uint64_t pages, bool keep, struct map_charge *charge)
 {
-	uint8_t value = value_behind(from);
+	uint8_t value = map_last_value(from);
 	uint64_t old = keep ? 0 : from->pages;
 
 	if (keep) {
@@ -143,8 +206,8 @@ void map_move(struct map_taken *from, void *addr, uint64_t pages, bool keep, str
 /* Counts the reserved pages of a range, and gives them a value unless that is 0. */
 static uint64_t for_reserved(void *addr, size_t size, uint8_t write)
 {
-	char *at = (char *)((uintptr_t)addr & ~(uintptr_t)(MC_PAGE_SIZE - 1));
-	uint64_t left = units_pages_up(size);
+	char *at = addr;
+	uint64_t left = is_sound(addr, size) ? units_pages_up(size) : 0;
 	uint64_t found = 0;
 
 	while (left) {

@@ -25,6 +25,7 @@ struct map_taken {
 	char *addr;
 	uint64_t pages;
 	struct ledger_runs runs;
+	uint8_t *all; /* where there are more runs than fit: all values, a mapping of our own */
 };
 
 /* False when this process is unaccounted for good. */
@@ -41,6 +42,9 @@ void map_cancel(struct map_charge *charge);
 
 /* Takes what the ledger holds for [addr, addr + size); nothing where addr is NULL. */
 void map_take(struct map_taken *taken, void *addr, size_t size);
+
+/* What the last page held. */
+uint8_t map_last_value(const struct map_taken *taken);
 
 /* The pages are gone: uncharges them. */
 void map_drop(struct map_taken *taken);

@@ -10,7 +10,7 @@ from real_programs import compile_c, main, need, test  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
 
-# ---- python ------------------------------------------------------------------------------------------------------------
+# ---- python -------------------------------------------------------------------------------------------------------
 
 MIXED = """
 import mmap, multiprocessing, subprocess, sys, threading
@@ -128,7 +128,7 @@ def _(g):
                   r"the child's MemoryError\n\[1048576\]", "python3", status=[0])
 
 
-# ---- compilers ---------------------------------------------------------------------------------------------------------
+# ---- compilers ----------------------------------------------------------------------------------------------------
 
 def functions(n, prefix="f"):
     one = """int %s(int *a, int n) { int s = %d; for (int i = 0; i < n; i++) {
@@ -211,7 +211,7 @@ def _(g):
     g.refused("64M", [program], "caught 4, goes on", "catches", status=[0])
 
 
-# ---- virtual machines --------------------------------------------------------------------------------------------------
+# ---- virtual machines ---------------------------------------------------------------------------------------------
 
 JAVA = """
 import java.util.*;
@@ -270,11 +270,11 @@ NODE_FILLS = "const b = []; for (let i = 0; i < 1000; i++) b.push(Buffer.alloc(1
 def _(g):
     need("node")
     g.same(["node", "-e", NODE], space=None)
-    g.refused("96M", ["node", "-e", NODE_FILLS], "heap out of memory|Array buffer allocation failed", "node",
-              space=None)
+    g.refused("96M", ["node", "-e", NODE_FILLS],
+              "heap out of memory|Array buffer allocation failed|std::bad_alloc", "node", space=None)
 
 
-# ---- others ------------------------------------------------------------------------------------------------------------
+# ---- others -------------------------------------------------------------------------------------------------------
 
 @test("perl; against a limit: Out of memory!")
 def _(g):
@@ -286,7 +286,8 @@ def _(g):
 
 SQL = """
 create table t(a integer primary key, b text);
-with recursive c(n) as (select 1 union all select n + 1 from c where n < %d) insert into t select n, hex(zeroblob(500)) from c;
+with recursive c(n) as (select 1 union all select n + 1 from c where n < %d)
+	insert into t select n, hex(zeroblob(500)) from c;
 create index i on t(b, a);
 select count(*), sum(length(b)) from t;
 """

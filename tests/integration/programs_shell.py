@@ -11,7 +11,7 @@ from real_programs import Skip, compile_c, main, need, test, wait_for  # noqa: E
 
 PYTHON = "/usr/bin/python3"
 
-# ---- shells --------------------------------------------------------------------------------------------------------------
+# ---- shells -------------------------------------------------------------------------------------------------------
 
 PIPELINES = r"""
 set -o pipefail
@@ -44,7 +44,7 @@ def _(g):
     need("awk", "sort")
     g.refused("12M", ["sh", "-c", "seq 1 400000 | awk '{ a[$1] = $0 } END { print length(a) }'"],
               "(out of|exhausted|[Cc]annot allocate).*", None, status=[2])
-    g.refused("6M", ["sh", "-c", "yes 0123456789 | tr -d '\\n' | head -c 40000000 | sort | wc -c; exit 4"],
+    g.refused("24M", ["sh", "-c", "yes 0123456789 | tr -d '\\n' | head -c 40000000 | sort | wc -c; exit 4"],
               "sort: memory exhausted", None, status=[4])
 
 
@@ -77,7 +77,7 @@ def members(g, group):
     return ran.out.splitlines() if ran.status == 0 else []
 
 
-# ---- other limits, other preloads --------------------------------------------------------------------------------------
+# ---- other limits, other preloads ---------------------------------------------------------------------------------
 
 TAKES = """
 held = []
@@ -169,7 +169,7 @@ def _(g):
     g.settled(group)
 
 
-# ---- what cannot be preloaded ------------------------------------------------------------------------------------------
+# ---- what cannot be preloaded -------------------------------------------------------------------------------------
 
 HOLDS = r"""
 #include <stdio.h>

@@ -20,7 +20,10 @@ static uint64_t base; /* what is held before */
 
 static void begin(void)
 {
+	void *volatile block = malloc(1);
+
 	(void)stage_segment();
+	free(block);
 	expect_at(stage_held() > 0, __LINE__, "the scene is charged at all");
 	base = stage_held();
 }
@@ -148,7 +151,9 @@ static int fixed(int argc, char *argv[])
 	(void)argv;
 	begin();
 	errno = 4711;
-	p = map(100, RW, ANON);
+	p = map(110, PROT_NONE, ANON);
+	unmap(p + 100 * PAGE, 10);
+	expect(map_at(p, 100, RW, ANON) == p);
 	holds(100);
 	expect(map_at(p, 100, RW, ANON) == p);
 	holds(100);
@@ -311,6 +316,7 @@ static int failures(int argc, char *argv[])
 	fails(EINVAL, munmap(p, 0) != 0);
 	fails(EINVAL, munmap(p + 1, PAGE) != 0);
 	fails(EINVAL, munmap(p, SIZE_MAX) != 0);
+	fails(EINVAL, munmap(p, (size_t)1 << 60) != 0);
 	holds(10);
 	fails(EFAULT, mremap(program - ((uintptr_t)program & (PAGE - 1)) + ((uint64_t)1 << 40), PAGE, 2 * PAGE,
 			     MREMAP_MAYMOVE) == MAP_FAILED);
@@ -327,7 +333,7 @@ static int failures(int argc, char *argv[])
 	p = map(20, PROT_NONE, ANON);
 	unmap(p + 10 * PAGE, 5);
 	fails(ENOMEM, mprotect(p, 20 * PAGE, RW) != 0); /* the kernel opened what is before the hole */
-	expect(stage_held() - base == 10 || stage_held() - base == 15);
+	holds(15);
 	unmap(p, 20);
 	holds(0);
 	return stage_verdict();
@@ -360,7 +366,8 @@ static int breaks(int argc, char *argv[])
 	fails(ENOMEM, sbrk((intptr_t)1 << 46) == (void *)-1);
 	holds(3);
 	expect(sbrk(0) == top);
-	fails(ENOMEM, brk((void *)PAGE) != 0);
+	expect(brk((void *)PAGE) == 0); /* glibc says so; the kernel has not moved it */
+	expect(sbrk(0) == top);
 	holds(3);
 	expect(brk(start) == 0);
 	holds(0);

@@ -21,9 +21,6 @@
 #define PAGE 4096
 #define BUSY_THREADS 8
 
-extern char **environ;
-extern pid_t _Fork(void);
-extern int execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags);
 
 static void *map(size_t pages)
 {

@@ -363,29 +363,54 @@ static void what_one_writes_the_other_reads(void **state)
 /* ---- at the same time ---- */
 
 struct tally {
-	_Atomic bool end;
+	_Atomic int round; /* -1: the end */
 	_Atomic int started;
-	_Atomic unsigned attached, wrong;
+	_Atomic unsigned attached;
+	_Atomic int wrong;
 };
+
+/* A directory for each round, so that what is seen is one segment and not the last one's half. */
+static char *dir_of_round(char *path, size_t size, int round)
+{
+	snprintf(path, size, "%s/%d", dir, round);
+	return path;
+}
 
 static void attach_all_the_time(struct tally *t)
 {
+	char path[96];
+
 	t->started++;
-	while (!t->end) {
+	while (t->round >= 0) {
 		struct segment s;
-		int err = segment_attach(dir, SEGMENT_MEMBER, &s);
+		int err = segment_attach(dir_of_round(path, sizeof(path), t->round), SEGMENT_MEMBER, &s);
 
 		if (err == 0) {
 			t->attached++;
 			if (!segment_consistent(&s) || group_state(&s, GROUP_ROOT) != GROUP_LIVE ||
 			    pool_max(&s, RESOURCE_MEMORY, GROUP_ROOT) != PAGES_MAX)
-				t->wrong++;
+				t->wrong = 1;
 			segment_detach(&s);
 		} else if (err != -ENOENT && err != -EAGAIN) {
-			t->wrong++;
+			t->wrong = err;
 		}
 	}
 	_exit(0);
+}
+
+static void one_round(struct tally *t, int round)
+{
+	char path[96];
+
+	assert_int_equal(mkdir(dir_of_round(path, sizeof(path), round), 0700), 0);
+	t->round = round;
+	sched_yield();
+	assert_int_equal(segment_create(path, &seg), 0);
+	sched_yield();
+	segment_detach(&seg);
+	snprintf(path, sizeof(path), "%s/%d/limits", dir, round);
+	unlink(path); /* first, so that nobody sees a half that is being made */
+	ground_remove_dir(dir_of_round(path, sizeof(path), round));
 }
 
 static void who_attaches_meanwhile_waits_or_has_it_whole(void **state)
@@ -401,14 +426,9 @@ static void who_attaches_meanwhile_waits_or_has_it_whole(void **state)
 	}
 	while (t->started < 2)
 		sched_yield();
-	for (int i = 0; i < 100 || (t->attached < 20 && i < 20000); i++) {
-		assert_int_equal(segment_create(dir, &seg), 0);
-		sched_yield();
-		segment_detach(&seg);
-		unlink(in_dir(SEGMENT_LIMITS_NAME)); /* first, so that no half is seen */
-		unlink(in_dir(SEGMENT_COUNTERS_NAME));
-	}
-	t->end = true;
+	for (int i = 0; i < 100 || (t->attached < 20 && i < 20000); i++)
+		one_round(t, i);
+	t->round = -1;
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(waitpid(child[i], NULL, 0), child[i]);
 	assert_int_equal(t->wrong, 0);
