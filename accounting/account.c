@@ -32,8 +32,8 @@ static void fill(const struct segment *seg, uint32_t account, uint64_t meta, uns
 	do {
 		epoch = mc_load_full(now);
 		word = mc_load_full(&a->word);
-		(void)mc_cas_full(&a->word, &word, account_word((uint32_t)epoch & EPOCH_MASK, 0, 0));
-	} while ((mc_load_full(now) & EPOCH_MASK) != (epoch & EPOCH_MASK));
+	} while (!mc_cas_full(&a->word, &word, account_word((uint32_t)epoch & EPOCH_MASK, 0, 0)) ||
+		 (mc_load_full(now) & EPOCH_MASK) != (epoch & EPOCH_MASK));
 }
 
 static int take(const struct segment *seg, uint32_t account, uint32_t member, uint64_t meta,
@@ -42,12 +42,10 @@ static int take(const struct segment *seg, uint32_t account, uint32_t member, ui
 	struct account *a = account_of(seg, account);
 	uint32_t free_slot = 0;
 
-	if (mc_load_relaxed(&a->member) != 0)
-		return -EBUSY;
 	if (account >= mc_load_relaxed(&seg->counters->header.accounts_used) &&
 	    segment_populate(seg, a, sizeof(*a)))
 		return -ENOMEM;
-	if (!mc_cas_full(&a->member, &free_slot, member + 1))
+	if (mc_load_relaxed(&a->member) != 0 || !mc_cas_full(&a->member, &free_slot, member + 1))
 		return -EBUSY;
 	fill(seg, account, meta, resource);
 	return 0;

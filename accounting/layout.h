@@ -162,7 +162,7 @@ struct pool {
 	mc_word over[OVERS];	   /* sync: relaxed; this group alone, by cause */
 	mc_word32 refused_member;  /* sync: relaxed; whose it was */
 	mc_word32 refused_pid;	   /* sync: relaxed */
-	char refused_comm[16];	   /* sync: relaxed bytes; outlives the member */
+	mc_word refused_comm[2];   /* sync: relaxed; 16 bytes of name, outlives the member */
 };
 
 /* account.word = epoch(14) | held(36) | stock(14).

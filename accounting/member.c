@@ -76,13 +76,14 @@ static void raise(mc_word32 *mark, uint32_t to)
 static int claim_at(const struct segment *seg, uint32_t slot, uint32_t pid)
 {
 	struct member *m = member_of(seg, slot);
-	uint64_t state = mc_load_relaxed(&m->state);
+	uint64_t state;
 
-	if (member_state(state) != MEMBER_FREE)
-		return -EBUSY;
 	if (slot >= mc_load_full(&seg->counters->header.members_used) &&
 	    segment_populate(seg, m, sizeof(*m)))
 		return -ENOMEM;
+	state = mc_load_relaxed(&m->state);
+	if (member_state(state) != MEMBER_FREE)
+		return -EBUSY;
 	raise(&seg->counters->header.members_used, slot + 1);
 	return mc_cas_full(&m->state, &state, member_state_word(pid, MEMBER_CLAIMED)) ? 0 : -EBUSY;
 }

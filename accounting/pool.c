@@ -96,6 +96,15 @@ void pool_count_over(const struct segment *seg, unsigned resource, uint16_t grou
 	pool_count_event(seg, resource, group, EVENT_OVER);
 }
 
+static void keep_comm(struct pool *pool, const char *comm)
+{
+	uint64_t word[2];
+
+	memcpy(word, comm, sizeof(word));
+	mc_store_relaxed(&pool->refused_comm[0], word[0]);
+	mc_store_relaxed(&pool->refused_comm[1], word[1]);
+}
+
 void pool_count_refusal(const struct segment *seg, unsigned resource, uint16_t group, uint32_t member,
 			uint32_t pid, uint64_t n)
 {
@@ -106,7 +115,7 @@ void pool_count_refusal(const struct segment *seg, unsigned resource, uint16_t g
 	mc_store_relaxed(&pool->refused_member, member);
 	mc_store_relaxed(&pool->refused_pid, pid);
 	if (member < MEMBERS_MAX)
-		memcpy(pool->refused_comm, seg->counters->member[member].comm, sizeof(pool->refused_comm));
+		keep_comm(pool, seg->counters->member[member].comm);
 	pool_count_event(seg, resource, group, EVENT_MAX);
 	pool_count_event(seg, resource, group, EVENT_OOM);
 }

@@ -35,15 +35,26 @@ static uint64_t settle_account(const struct segment *seg, uint32_t account, bool
 	return account_meta_resource(meta) == RESOURCE_MEMORY ? units : 0;
 }
 
+/* Entry i of a member's list; MEMBER_NIL: none. Who died while freeing may have left an account listed that
+ * is somebody else's by now; only this member's settler frees for it, so the answer does not change. */
+static uint32_t listed(const struct segment *seg, uint32_t member, unsigned i)
+{
+	uint32_t account = mc_load_full(&member_of(seg, member)->account[i]);
+
+	if (account == 0 || mc_load_full(&account_of(seg, account - 1)->member) != member + 1)
+		return MEMBER_NIL;
+	return account - 1;
+}
+
 static uint64_t settle_listed(const struct segment *seg, uint32_t member, bool counted)
 {
 	uint64_t units = 0;
 
 	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++) {
-		uint32_t account = mc_load_full(&member_of(seg, member)->account[i]);
+		uint32_t account = listed(seg, member, i);
 
-		if (account)
-			units += settle_account(seg, account - 1, counted);
+		if (account != MEMBER_NIL)
+			units += settle_account(seg, account, counted);
 	}
 	return units;
 }
@@ -58,10 +69,10 @@ static void free_accounts(const struct segment *seg, uint32_t member, bool scan)
 		if (mc_load_full(&account_of(seg, i)->member) == member + 1)
 			account_free(seg, i);
 	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++) {
-		uint32_t account = mc_load_full(&m->account[i]);
+		uint32_t account = listed(seg, member, i);
 
-		if (!scan && account)
-			account_free(seg, account - 1);
+		if (account != MEMBER_NIL)
+			account_free(seg, account);
 		mc_store_full(&m->account[i], 0);
 	}
 }

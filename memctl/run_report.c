@@ -73,11 +73,14 @@ static void read_comm(pid_t pid, char *comm, size_t size)
 
 static void copy_refusal(const struct segment *seg, uint16_t group, struct refusal *ret)
 {
-	const struct pool *p = pool_of(seg, RESOURCE_MEMORY, group);
+	struct pool *p = pool_of(seg, RESOURCE_MEMORY, group);
+	uint64_t word[2];
 
 	ret->pid = (pid_t)mc_load_relaxed(&p->refused_pid);
 	ret->bytes = mc_load_relaxed(&p->refused_units) << MC_PAGE_SHIFT;
-	memcpy(ret->comm, p->refused_comm, sizeof(ret->comm) - 1);
+	word[0] = mc_load_relaxed(&p->refused_comm[0]);
+	word[1] = mc_load_relaxed(&p->refused_comm[1]);
+	memcpy(ret->comm, word, sizeof(ret->comm) - 1);
 }
 
 /* The counters are shared memory: a reader's mapping shows what no key does. */

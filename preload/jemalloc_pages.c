@@ -129,7 +129,16 @@ bool mc_thread_setup(void *tsd)
 	return failed;
 }
 
-/* Arena 0 has the memory of all caches. */
+/* Some limit is exceeded, not only reached. */
+static bool is_over(void)
+{
+	struct self *self = self_get();
+
+	return self && !charge_has_room(&self->actor, self->account, 0);
+}
+
+/* Arena 0 has the memory of all caches; what another thread took of it before the purge, any arena may
+ * give back instead. */
 void mc_thread_cleanup(void *tsd)
 {
 	je_tcache_cleanup(tsd);
@@ -137,6 +146,8 @@ void mc_thread_cleanup(void *tsd)
 		return;
 	credit_used = 0;
 	(void)mallctl("arena.0.purge", NULL, NULL, NULL, 0);
+	if (is_over())
+		(void)mallctl("arena.4096.purge", NULL, NULL, NULL, 0); /* MALLCTL_ARENAS_ALL */
 }
 
 void *mc_ecache_alloc_grow(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size,

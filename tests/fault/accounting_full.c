@@ -28,18 +28,22 @@ static bool write_to(const char *path, const char *text)
 	return ok;
 }
 
-/* Root may at once; others in a user namespace of their own, where the kernel allows it. */
+/* A user namespace in which we are root. */
+static bool become_root_of_our_own(void)
+{
+	char uid[32], gid[32];
+
+	snprintf(uid, sizeof(uid), "0 %u 1", (unsigned)geteuid());
+	snprintf(gid, sizeof(gid), "0 %u 1", (unsigned)getegid());
+	return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_to("/proc/self/setgroups", "deny") &&
+	       write_to("/proc/self/uid_map", uid) && write_to("/proc/self/gid_map", gid);
+}
+
 static bool may_mount(void)
 {
-	uid_t uid = geteuid();
-	char map[32];
-
-	if (uid != 0 && unshare(CLONE_NEWUSER))
+	if (unshare(CLONE_NEWNS) && !become_root_of_our_own())
 		return false;
-	snprintf(map, sizeof(map), "0 %u 1", (unsigned)uid);
-	if (uid != 0 && !write_to("/proc/self/uid_map", map))
-		return false;
-	return unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+	return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
 }
 
 static bool mount_pages(unsigned pages)

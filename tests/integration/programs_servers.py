@@ -12,12 +12,13 @@ from real_programs import ROOT, Ground, Skip, main, need, test  # noqa: E402
 
 # ---- redis -------------------------------------------------------------------------------------------------------
 
-# The benchmark's figures are its own affair: only that it ends well is compared.
+# The benchmark's figures are its own affair: only that it ends well is compared. No crash log: writing it needs
+# memory, and without any redis writes it within itself until its stack ends, 100 MB of it.
 REDIS = r"""
 set -u
 dir=$(mktemp -d)
-redis-server --port 0 --unixsocket "$dir/s" --save '' --appendonly no --dir "$dir" --loglevel warning --crash-memcheck-enabled no \
-	>"$dir/log" 2>&1 &
+redis-server --port 0 --unixsocket "$dir/s" --save '' --appendonly no --dir "$dir" --loglevel warning \
+	--crash-log-enabled no >"$dir/log" 2>&1 &
 server=$!
 tries=0
 until [ "$(redis-cli -s "$dir/s" ping 2>&1)" = PONG ]; do
@@ -45,7 +46,7 @@ def _(g):
     script = g.write("redis.sh", REDIS)
     ran = g.same(["sh", script, "5000"])
     assert ran.out == "OK\ndone\n5000\nraw\nserver 0\n", ran
-    g.refused("48M", ["sh", script, "200000"], "Out Of Memory allocating", "redis-server", status=[134, 139])
+    g.refused("48M", ["sh", script, "200000"], "Out Of Memory allocating", "redis-server", status=[134])
 
 
 # ---- PostgreSQL -------------------------------------------------------------------------------------------------------

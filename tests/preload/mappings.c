@@ -263,7 +263,8 @@ static int remaps(int argc, char *argv[])
 	holds(20);
 	unmap(p, 20); /* the old place is empty */
 	holds(20);
-	p = map(30, RW, ANON);
+	p = map(40, PROT_NONE, ANON);
+	expect(mprotect(p, 30 * PAGE, RW) == 0);
 	holds(50);
 	expect(mremap(q, 20 * PAGE, 40 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p) == p); /* over charged pages, and more */
 	holds(40);
