@@ -178,14 +178,15 @@ class Ground:
         return ran
 
     def refused(self, limit, argv, says, who, status=None, env=None, space=SPACE, stdin=None):
-        """Under a limit that it must meet: the program says so in its own words, and memctl who it was."""
+        """Under a limit that it must meet: the program says so in its own words, and memctl who it was (a pattern:
+        of several programs at the limit, any may be the last that was refused)."""
         group = self.new_group()
         ran = self.run_in(group, limit, argv, env, space, stdin)
         assert ran.status != 0 if status is None else ran.status in status, ran
         assert re.search(says, ran.out + ran.err), "it does not say %r: %s" % (says, ran)
         assert re.search(r"^memctl: %s refused \d+ charges?: its memory.max is" % group, ran.err, re.M), ran
         named = re.search(r"^memctl:   (it|the last) was pid \d+( \((.*)\))?, which asked for", ran.err, re.M)
-        assert named and (who is None or named[3] == who), "it was not %s: %s" % (who, ran)
+        assert named and (who is None or re.fullmatch(who, named[3] or "")), "it was not %s: %s" % (who, ran)
         self.within(group)
         self.settled(group)
         return ran
