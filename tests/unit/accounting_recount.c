@@ -3,6 +3,7 @@
 #include "tests/lib/unit.h"
 
 #include "tests/lib/ground.h"
+#include "tests/lib/intrude.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -283,6 +284,29 @@ static void a_younger_one_makes_it_stop(void **state)
 	assert_int_equal(mc_load_full(now), e + 3);
 }
 
+/* Freed and claimed for another resource, whose epochs have nothing to do with ours. */
+static void account_changes_its_resource(void *account)
+{
+	uint32_t again = 77;
+
+	account_free(&g.seg, *(uint32_t *)account);
+	assert_int_equal(account_claim(&g.seg, 9, RESOURCE_SWAP, b, 0, &again), 0);
+	assert_int_equal(again, *(uint32_t *)account);
+}
+
+static void an_account_that_leaves_the_resource_is_left_alone(void **state)
+{
+	struct party p = ground_join(&g, ab);
+
+	(void)state;
+	mc_store_full(&member_of(&g.seg, p.member)->account[0], 0);
+	intrude_before_write(account_of(&g.seg, p.account), account_changes_its_resource, &p.account);
+	assert_true(recount(&g.seg, RESOURCE_MEMORY));
+	assert_true(intrude_has_run());
+	assert_int_equal(account_epoch(mc_load_full(&account_of(&g.seg, p.account)->word)),
+			 mc_load_full(&g.seg.counters->header.epoch[RESOURCE_SWAP]));
+}
+
 static _Atomic bool busy;
 static _Atomic unsigned done;
 
@@ -360,6 +384,7 @@ int main(void)
 		TEST(a_pool_of_its_own_epoch_does_not_stop_it),
 		TEST(an_account_of_its_own_epoch_counts_as_it_stands),
 		TEST(a_younger_one_makes_it_stop),
+		TEST(an_account_that_leaves_the_resource_is_left_alone),
 		TEST(several_at_once_end_in_one_truth),
 		TEST(address_space_is_not_needed),
 	};

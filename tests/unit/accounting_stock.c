@@ -3,6 +3,7 @@
 #include "tests/lib/unit.h"
 
 #include "tests/lib/ground.h"
+#include "tests/lib/intrude.h"
 
 #include <errno.h>
 
@@ -255,6 +256,55 @@ static void a_drain_takes_what_lies_below_and_nothing_else(void **state)
 	assert_true(snapshot_consistent(&g.seg, RESOURCE_SWAP, NULL));
 }
 
+static void other_fills_up(void *other)
+{
+	struct party *q = other;
+
+	assert_int_equal(charge_try(&q->by, q->account, 900, NULL), 0);
+}
+
+/* Room for a batch when it looked, but not when it charged: what was asked for still goes in. */
+static void a_batch_that_does_not_fit_is_no_reason_to_refuse(void **state)
+{
+	struct party q = ground_join(&g, a);
+
+	(void)state;
+	ground_set_max(&g, a, 905);
+	intrude_before_write(ground_pool(&g, a), other_fills_up, &q);
+	assert_int_equal(charge_try(&p.by, p.account, 5, NULL), 0);
+	assert_true(intrude_has_run());
+	assert_int_equal(ground_usage(&g, a), 905);
+	assert_int_equal(mc_load_full(&ground_pool(&g, a)->failcnt), 0);
+}
+
+/* The account is freed and claimed by somebody in another group, who has a stock in it. */
+static void account_changes_hands(void *owner)
+{
+	struct party *q = owner;
+	struct actor daemon = ground_daemon(&g);
+	struct party next;
+
+	(void)settle_dead(&daemon, q->member);
+	next = ground_join(&g, ground_group(&g, "/elsewhere", PAGES_MAX));
+	assert_int_equal(next.account, q->account);
+	assert_int_equal(charge_try(&next.by, next.account, 1, NULL), 0);
+	*q = next;
+}
+
+static void a_stock_is_taken_from_the_group_it_belongs_to(void **state)
+{
+	struct party q = ground_join(&g, ab);
+
+	(void)state;
+	assert_int_equal(charge_try(&q.by, q.account, 7, NULL), 0);
+	intrude_before_write(account_of(&g.seg, q.account), account_changes_hands, &q);
+	(void)stock_drain(&p.by, RESOURCE_MEMORY, a);
+	assert_true(intrude_has_run());
+	assert_true(ground_consistent(&g));
+	assert_int_equal(ground_held(&g, q.account), 1);
+	assert_int_equal(ground_usage(&g, a), 0);
+}
+
 static void announcing_marks_every_level_and_asking_clears_one(void **state)
 {
 	struct pool *pool = ground_pool(&g, ab);
@@ -291,6 +341,8 @@ int main(void)
 		TEST(a_stock_among_many_accounts_is_found),
 		TEST(an_unannounced_stock_is_found_in_the_end),
 		TEST(a_drain_takes_what_lies_below_and_nothing_else),
+		TEST(a_batch_that_does_not_fit_is_no_reason_to_refuse),
+		TEST(a_stock_is_taken_from_the_group_it_belongs_to),
 		TEST(announcing_marks_every_level_and_asking_clears_one),
 	};
 
