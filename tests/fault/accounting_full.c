@@ -181,6 +181,27 @@ static const char *joins_until_it_is_said(unsigned pages)
 	return err ? "cannot join when there is room again" : NULL;
 }
 
+static const char *claims_accounts_until_it_is_said(unsigned pages)
+{
+	uint32_t account = 0;
+	unsigned claimed = 0;
+	int err = 0;
+
+	(void)pages;
+	if (create_then_fill_up())
+		return "not created";
+	while (claimed < ACCOUNTS_MAX && !err) {
+		err = account_claim(&g.seg, 7, RESOURCE_MEMORY, GROUP_ROOT, 0, &account);
+		claimed += !err;
+	}
+	if (err != -ENOMEM)
+		return "another error than -ENOMEM";
+	if (!recount(&g.seg, RESOURCE_MEMORY) || !ground_consistent(&g))
+		return "not consistent";
+	remove_ballast();
+	return account_claim(&g.seg, 7, RESOURCE_MEMORY, GROUP_ROOT, 0, &account) ? "no room again" : NULL;
+}
+
 static const char *makes_groups_until_it_is_said(unsigned pages)
 {
 	char path[32];
@@ -287,6 +308,7 @@ int main(void)
 		ok = survives(creates_or_says_why_not, pages, "creation") && ok;
 	tap_ok(ok, "creation is whole or leaves nothing, on file systems of 1 to 200 pages");
 	tap_ok(survives(joins_until_it_is_said, enough, "join"), "joins until it is said");
+	tap_ok(survives(claims_accounts_until_it_is_said, enough, "accounts"), "claims accounts until it is said");
 	tap_ok(survives(makes_groups_until_it_is_said, enough, "groups"), "makes groups until it is said");
 	tap_ok(survives(goes_on_when_full, enough, "going on"), "who is there goes on when it is full");
 	tap_ok(survives(attaches_when_full, enough, "attaching"), "attaches when it is full");

@@ -438,6 +438,28 @@ static int down(void **state)
 	return 0;
 }
 
+/* [O4], and more: the group is removed and its slot is another group before the join can say where it is. */
+static void replace_the_group(const char *step)
+{
+	if (strcmp(step, "J1") != 0)
+		return;
+	step_hook = NULL;
+	(void)reuse_the_group_of_r(&q);
+}
+
+static void a_join_meets_another_group_in_its_slot(void **state)
+{
+	uint32_t member = 77;
+
+	(void)state;
+	set_the_scene();
+	step_hook = replace_the_group;
+	assert_int_equal(member_join(&g.seg, 5, 5, ar, MEMBER_LIVE, "late", &member), -ENOENT);
+	assert_int_equal(group_state(&g.seg, ar), GROUP_LIVE);
+	assert_int_equal(member_find(&g.seg, 5, 5, &member), -ESRCH);
+	assert_int_equal(member, 77);
+}
+
 static void interleave(void **state)
 {
 	run.plays = 0;
@@ -447,7 +469,9 @@ static void interleave(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[DEEDS];
+	struct CMUnitTest tests[DEEDS + 1] = {
+		[DEEDS] = cmocka_unit_test_setup_teardown(a_join_meets_another_group_in_its_slot, up, down),
+	};
 
 	for (size_t i = 0; i < DEEDS; i++)
 		tests[i] = (struct CMUnitTest){ deeds[i].name, interleave, up, down, (void *)&deeds[i] };

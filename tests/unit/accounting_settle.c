@@ -3,6 +3,7 @@
 #include "tests/lib/unit.h"
 
 #include "tests/lib/ground.h"
+#include "tests/lib/intrude.h"
 
 #include "accounting/check.h"
 
@@ -129,6 +130,37 @@ static void an_account_not_listed_is_found(void **state)
 	mc_add_full(p.by.open, 1);
 	assert_int_equal(account_claim(&g.seg, p.member, RESOURCE_MEMORY, a, 1, &account), 0);
 	assert_int_equal(settle_dead(&self, p.member), 1000);
+	assert_slot_is_free(&p);
+}
+
+static jmp_buf grave;
+
+static void die(void *unused)
+{
+	(void)unused;
+	longjmp(grave, 1);
+}
+
+static void die_at_the_list(void *unused)
+{
+	(void)unused;
+	intrude_before_write(member_of(&g.seg, p.member), die, NULL);
+}
+
+/* The same by the code's own way: claimed is claimed when the account says so, listed a moment later. */
+static void death_between_claiming_and_listing_leaves_no_account(void **state)
+{
+	uint32_t next = mc_load_full(&g.seg.counters->header.accounts_used);
+
+	(void)state;
+	if (setjmp(grave) == 0) {
+		intrude_before_write(account_of(&g.seg, next), die_at_the_list, NULL);
+		(void)member_account(&g.seg, p.member, RESOURCE_MEMORY, a);
+		fail_msg("did not die");
+	}
+	assert_int_equal(mc_load_full(&account_of(&g.seg, next)->member), p.member + 1);
+	assert_int_equal(mc_load_full(&member_of(&g.seg, p.member)->account[1]), 0);
+	(void)settle_dead(&self, p.member);
 	assert_slot_is_free(&p);
 }
 
@@ -316,6 +348,7 @@ int main(void)
 		TEST(one_that_died_in_a_slow_path_is_recounted),
 		TEST(one_that_died_while_joining_is_freed),
 		TEST(an_account_not_listed_is_found),
+		TEST(death_between_claiming_and_listing_leaves_no_account),
 		TEST(settling_again_takes_nothing),
 		TEST(an_account_that_is_somebody_elses_by_now_is_left_alone),
 		TEST(a_drain_before_settling_is_no_harm),
