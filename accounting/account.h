@@ -36,6 +36,11 @@ static inline uint16_t account_meta_group(uint64_t meta)
 	return (uint16_t)meta;
 }
 
+static inline uint32_t account_meta_generation(uint64_t meta)
+{
+	return (uint32_t)(meta >> 32);
+}
+
 static inline unsigned account_meta_resource(uint64_t meta)
 {
 	return (unsigned)(meta >> 24) & 0xff;
@@ -54,6 +59,20 @@ int account_claim(const struct segment *seg, uint32_t member, unsigned resource,
 
 /* Gives an account back. Nothing may be held or in stock. */
 void account_free(const struct segment *seg, uint32_t account);
+
+/* Takes n from a counter, or what there is; returns how much. */
+static inline uint64_t account_take(mc_word *counter, uint64_t n)
+{
+	uint64_t seen = mc_load_relaxed(counter);
+	uint64_t taken;
+
+	do {
+		if (seen == 0 || n == 0)
+			return 0;
+		taken = seen < n ? seen : n;
+	} while (!mc_cas_full(counter, &seen, seen - taken));
+	return taken;
+}
 
 /* Adds to (or, negative, takes from) what is held under a class; a statistic. */
 static inline void account_class_add(const struct segment *seg, uint32_t account, enum class class,

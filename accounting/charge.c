@@ -146,6 +146,13 @@ static uint64_t batch_for(const struct attempt *t)
 	return t->n + CHARGE_BATCH;
 }
 
+/* Where the account belongs may change while an epoch ends (recount_relabel): who read the epoch first finds
+ * the group that goes with it, or fails by it. */
+static void read_leaf(struct attempt *t)
+{
+	t->leaf = account_meta_group(mc_load_full(&t->account->meta));
+}
+
 static int try_slowly(struct attempt *t)
 {
 	const struct segment *seg = t->by->seg;
@@ -156,6 +163,7 @@ static int try_slowly(struct attempt *t)
 		int err;
 
 		t->epoch = recount_wait(seg, t->resource); /* C3 */
+		read_leaf(t);
 		err = up(t, b);
 		if (!err)
 			err = commit(t, b);
@@ -236,6 +244,23 @@ bool charge_has_room(const struct actor *by, uint32_t account, uint64_t n)
 	return true;
 }
 
+uint64_t charge_least_max(const struct actor *by, uint32_t account)
+{
+	struct attempt t = begin(by, account, 0);
+	uint64_t least = PAGES_MAX;
+
+	for (uint16_t g = t.leaf; g != GROUP_NIL; g = group_parent(by->seg, g))
+		if (pool_max(by->seg, t.resource, g) < least)
+			least = pool_max(by->seg, t.resource, g);
+	return least;
+}
+
+static void count_overs(struct attempt *t, enum over cause)
+{
+	while (t->overs)
+		pool_count_over(t->by->seg, t->resource, t->over[--t->overs], cause);
+}
+
 void charge_force(const struct actor *by, uint32_t account, uint64_t n, enum over cause)
 {
 	struct attempt t = begin(by, account, n);
@@ -243,11 +268,11 @@ void charge_force(const struct actor *by, uint32_t account, uint64_t n, enum ove
 	if (take_from_stock(t.account, n))
 		return;
 	mc_add_full(by->open, 1);
-	do
+	do {
 		t.epoch = recount_wait(by->seg, t.resource);
-	while (up_forced(&t) || commit(&t, n));
-	while (t.overs)
-		pool_count_over(by->seg, t.resource, t.over[--t.overs], cause);
+		read_leaf(&t);
+	} while (up_forced(&t) || commit(&t, n));
+	count_overs(&t, cause);
 	mc_sub_full(by->open, 1);
 }
 
@@ -281,7 +306,7 @@ static uint64_t give(struct attempt *t)
 
 	do {
 		n = t->n;
-		if (!CHECK(account_held(word) >= n)) /* I3 */
+		if (account_held(word) < n) /* I3; what was found untouched is no longer held */
 			n = account_held(word);
 		all = account_stock(word) + n;
 		keep = tight ? 0 : account_stock(word) < CHARGE_BATCH ? account_stock(word) : CHARGE_BATCH;
@@ -289,6 +314,7 @@ static uint64_t give(struct attempt *t)
 			      account_word(account_epoch(word), account_held(word) - n, keep)));
 	STEP(U3);
 	t->epoch = account_epoch(word);
+	read_leaf(t);
 	return all - keep;
 }
 
@@ -304,4 +330,69 @@ void charge_uncharge(const struct actor *by, uint32_t account, uint64_t n)
 	down = give(&t);
 	charge_down(by->seg, t.resource, t.leaf, down, t.epoch);
 	mc_sub_full(by->open, 1); /* U5 */
+}
+
+/* C5 and U3 of an adjustment: only from what the caller saw. */
+static int swap_held(struct attempt *t, uint64_t from, uint64_t to)
+{
+	uint64_t word = mc_load_full(&t->account->word);
+
+	do {
+		if (to > from && !is_usable_in(word, t->epoch))
+			return -ESTALE;
+		if (account_held(word) != from)
+			return -EAGAIN;
+		if (to < from)
+			t->epoch = account_epoch(word);
+	} while (!mc_cas_full(&t->account->word, &word,
+			      account_word(t->epoch, to, account_stock(word))));
+	STEP(A1);
+	return 0;
+}
+
+static int adjust_up(struct attempt *t, uint64_t from, enum over cause)
+{
+	int err;
+
+	do {
+		t->epoch = recount_wait(t->by->seg, t->resource);
+		read_leaf(t);
+		err = up_forced(t);
+		if (!err)
+			err = swap_held(t, from, from + t->n);
+	} while (err == -ESTALE);
+	if (err)
+		(void)undo(t, t->n, GROUP_NIL);
+	else
+		count_overs(t, cause);
+	return err;
+}
+
+static int adjust_down(struct attempt *t, uint64_t from)
+{
+	int err = swap_held(t, from, from - t->n);
+
+	if (err)
+		return err;
+	read_leaf(t);
+	charge_down(t->by->seg, t->resource, t->leaf, t->n, t->epoch);
+	return 0;
+}
+
+/* The account may be freed and claimed by somebody else meanwhile: as in a drain, its generation then
+ * differs, and only a recount puts the pools right. */
+int charge_adjust(const struct actor *by, uint32_t account, uint64_t meta, uint64_t from, uint64_t to,
+		  enum over cause)
+{
+	struct attempt t = begin(by, account, to > from ? to - from : from - to);
+	int err;
+
+	if (t.n == 0 || to > ACCOUNT_HELD_MAX)
+		return t.n ? -EAGAIN : 0;
+	mc_add_full(by->open, 1);
+	err = to > from ? adjust_up(&t, from, cause) : adjust_down(&t, from);
+	if (!err && account_meta_generation(mc_load_full(&t.account->meta)) != account_meta_generation(meta))
+		recount_all(by->seg);
+	mc_sub_full(by->open, 1);
+	return err;
 }

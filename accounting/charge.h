@@ -15,10 +15,13 @@
  *               C5 swap: held + n, stock + (b - n), epoch e          U5 open--
  *               C6 open--
  *   drain       D1 open++  D2 swap: stock 0  D3 pools -= stock (as U4)  D4 open--
+ *   adjust      open++, as C3 C4 without limits, A1 swap: held only if it is still what the adjuster saw;
+ *               or A1 swap down, then as U4; open--
  *
  * crash table   died after    left behind                      who puts it right
  *               C1, C5, U1    nothing                          settle: the account says it all
  *               C2..C4        pools too high, open != 0        settle sees open: recount
+ *               A1            raised: nothing; lowered: pools too high, open != 0
  *               U3, D2        pools too high, open != 0        settle sees open: recount
  *               stopped anywhere: nobody waits; what it does later fails by epoch or is right.
  * price         C1, U1: about 10 ns. A slow charge: about 20 ns a level.
@@ -49,8 +52,17 @@ void charge_force(const struct actor *by, uint32_t account, uint64_t n, enum ove
 /* True when no limit would refuse n units now, stocks left aside. */
 bool charge_has_room(const struct actor *by, uint32_t account, uint64_t n);
 
-/* Gives n held units back. */
+/* The least max of the account's group and those above it. */
+uint64_t charge_least_max(const struct actor *by, uint32_t account);
+
+/* Gives n held units back, at most what is held. */
 void charge_uncharge(const struct actor *by, uint32_t account, uint64_t n);
+
+/* Makes what an account holds `to`, if it still is `from`, whatever the limits; limits exceeded by a raise
+ * count `cause`. `meta` is the account's, read before `from`: anybody may adjust anybody's account, and when
+ * it has been claimed anew in between, the pools are recounted. -EAGAIN: it was not `from`; nothing done. */
+int charge_adjust(const struct actor *by, uint32_t account, uint64_t meta, uint64_t from, uint64_t to,
+		  enum over cause);
 
 /* U4, D3: takes n from the pools above `group` that are of this epoch. */
 void charge_down(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n,

@@ -22,7 +22,7 @@
 
 #include "accounting/atomic.h"
 
-#define LAYOUT_VERSION 1u
+#define LAYOUT_VERSION 2u
 #define LIMITS_MAGIC 0x6d656d63746c4c31ull   /* "memctlL1" */
 #define COUNTERS_MAGIC 0x6d656d63746c4331ull /* "memctlC1" */
 #define SEGMENT_READY 0x72656164u
@@ -173,9 +173,10 @@ struct account {
 	mc_word meta;	  /* sync: full; const while claimed */
 	mc_word32 member; /* sync: compare-and-swap; member + 1, 0 free */
 	mc_word32 unused;
-	uint64_t unused0;
-	mc_word class[CLASSES]; /* sync: relaxed; held by class, exact when no ticket is open */
-	uint64_t unused1[12 - CLASSES];
+	mc_word absent; /* sync: relaxed; charged when asked for, but not held: found untouched since */
+	mc_word class[CLASSES]; /* sync: relaxed; asked for, by class; exact when no ticket is open */
+	mc_word surplus; /* sync: relaxed; held, but not charged when asked for: found touched since */
+	uint64_t unused1[11 - CLASSES];
 };
 
 enum member_state {
@@ -190,7 +191,8 @@ enum member_flag {
 	MEMBER_PARTIAL = 1,   /* something of this process cannot be accounted */
 	MEMBER_EXECING = 2,   /* between an exec call and its outcome: the daemon must look */
 	MEMBER_FOREIGN = 4,   /* pid is of the daemon's namespace, told by SO_PEERCRED */
-	MEMBER_RESTRICTED = 8 /* may not use the daemon's rights (setuid image) */
+	MEMBER_RESTRICTED = 8, /* may not use the daemon's rights (setuid image) */
+	MEMBER_SHARES = 16, /* maps or attached memory that others may share */
 };
 
 /* One process. Key: pid and start time; the start time is what tells a reused pid. */
@@ -205,10 +207,11 @@ struct member {
 			       * another one asks for a change, whereas the daemon changes group alone */
 	mc_word32 generation; /* sync: relaxed; raised at each claim */
 	mc_word32 account[MEMBER_ACCOUNTS_MAX]; /* sync: release when claimed; account + 1, 0 none */
-	mc_word32 unused;
+	mc_word32 family;     /* sync: relaxed; the same for all that fork made of one image: they share pages */
 	mc_word refused;      /* sync: relaxed; charges refused to this process */
 	char comm[16];	      /* sync: relaxed bytes; a name for people */
-	uint64_t unused1;
+	mc_word offset;	      /* sync: relaxed, daemon; what it pays for less what is resident of it as private
+			       * pages, in pages, signed: shared objects, less pages that relatives pay for */
 };
 
 struct counters_header {
@@ -216,7 +219,7 @@ struct counters_header {
 	uint32_t version;
 	uint32_t layout_hash;
 	mc_word32 ready;
-	mc_word32 unused0;
+	mc_word32 families; /* sync: relaxed; the last number given to a family */
 	uint64_t instance; /* sync: const; same as in limits */
 	mc_word32 daemon_open;	  /* sync: full; slow paths of the daemon under way */
 	mc_word32 daemon_pid;	  /* sync: relaxed; 0 none */
@@ -250,6 +253,6 @@ _Static_assert(sizeof(struct pool) == 256, "layout");
 _Static_assert(sizeof(struct account) == 128, "layout");
 _Static_assert(sizeof(struct member) == 128, "layout");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free across processes");
-_Static_assert(CLASSES <= 12 && CLASSES < 15, "an account has twelve class counters, the ledger four bits");
+_Static_assert(CLASSES <= 6, "the ledger has three bits for the class");
 
 #endif

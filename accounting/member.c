@@ -128,6 +128,7 @@ static void fill(struct member *m, uint64_t start_time, uint16_t group, const ch
 	mc_store_relaxed(&m->group, group);
 	mc_store_relaxed(&m->asked, group);
 	mc_store_relaxed(&m->refused, 0);
+	mc_store_relaxed(&m->offset, 0);
 	mc_add_relaxed(&m->generation, 1);
 	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++)
 		mc_store_relaxed(&m->account[i], 0);
@@ -152,8 +153,20 @@ static void give_up(const struct segment *seg, uint32_t member)
 	member_free(seg, member);
 }
 
+uint32_t member_new_family(const struct segment *seg)
+{
+	return mc_add_relaxed(&seg->counters->header.families, 1) + 1;
+}
+
 int member_join(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,
 		enum member_state state, const char *comm, uint32_t *ret_member)
+{
+	return member_join_family(seg, pid, start_time, group, state, comm, member_new_family(seg),
+				  ret_member);
+}
+
+int member_join_family(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,
+		       enum member_state state, const char *comm, uint32_t family, uint32_t *ret_member)
 {
 	uint32_t generation = seg->limits->group[group].generation;
 	uint32_t slot = 0;
@@ -164,6 +177,7 @@ int member_join(const struct segment *seg, uint32_t pid, uint64_t start_time, ui
 	STEP(J1);
 	mc_store_full(pid_hint(seg, pid), slot + 1);
 	fill(member_of(seg, slot), start_time, group, comm);
+	mc_store_relaxed(&member_of(seg, slot)->family, family);
 	err = member_account(seg, slot, RESOURCE_MEMORY, group);
 	if (err < 0)
 		goto undo;

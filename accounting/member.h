@@ -49,6 +49,13 @@ int member_read_start_time(uint32_t pid, uint64_t *ret_ticks);
 int member_join(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,
 		enum member_state state, const char *comm, uint32_t *ret_member);
 
+/* The same for a process that fork made: it shares pages with those of its parent's family. */
+int member_join_family(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,
+		       enum member_state state, const char *comm, uint32_t family, uint32_t *ret_member);
+
+/* A number for an image that shares its private pages with nobody yet. */
+uint32_t member_new_family(const struct segment *seg);
+
 /* The slot of a process, or -ESRCH. CLAIMED and DEAD slots are not found. */
 int member_find(const struct segment *seg, uint32_t pid, uint64_t start_time, uint32_t *ret_member);
 

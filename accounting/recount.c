@@ -17,6 +17,13 @@ struct pass {
 	uint32_t groups;   /* the marks, read once: R2 and R4 must visit the same pools */
 	uint32_t accounts;
 	uint64_t *sum; /* by group */
+	const struct relabel *relabel; /* NULL: none */
+};
+
+/* An account that is another group's from this pass on. */
+struct relabel {
+	uint32_t account;
+	uint16_t group;
 };
 
 static bool begin(struct pass *p)
@@ -46,6 +53,15 @@ static bool hold_pools(struct pass *p)
 		STEP(R2);
 	}
 	return true;
+}
+
+/* While all pools are held nobody can charge or uncharge by what he read of the account before. */
+static void change_label(const struct pass *p)
+{
+	struct account *a = account_of(p->seg, p->relabel->account);
+
+	mc_store_full(&a->meta, (mc_load_full(&a->meta) & ~(uint64_t)0xffff) | p->relabel->group);
+	STEP(L1);
 }
 
 /* The group is read before the word is swapped: afterwards the account may be somebody else's. */
@@ -135,21 +151,39 @@ static void give_sums(uint64_t *sum)
 		(void)sys_munmap(sum, sizeof(spare_sums));
 }
 
-bool recount(const struct segment *seg, unsigned resource)
+static bool go(const struct segment *seg, unsigned resource, const struct relabel *relabel)
 {
-	struct pass p = { .seg = seg, .resource = resource };
+	struct pass p = { .seg = seg, .resource = resource, .relabel = relabel };
 	bool done;
 
 	p.sum = take_sums();
 	if (!p.sum)
 		return false;
-	done = begin(&p) && hold_pools(&p) && visit_accounts(&p);
+	done = begin(&p) && hold_pools(&p);
+	if (done && relabel)
+		change_label(&p);
+	done = done && visit_accounts(&p);
 	if (done) {
 		sum_up(&p);
 		done = release_pools(&p) && end(&p);
 	}
 	give_sums(p.sum);
 	return done;
+}
+
+bool recount(const struct segment *seg, unsigned resource)
+{
+	return go(seg, resource, NULL);
+}
+
+/* A younger recount may have visited the account before its label changed: then all is done again. */
+void recount_relabel(const struct segment *seg, uint32_t account, uint16_t group)
+{
+	unsigned resource = account_meta_resource(mc_load_full(&account_of(seg, account)->meta));
+	struct relabel relabel = { .account = account, .group = group };
+
+	while (!go(seg, resource, &relabel))
+		(void)recount_wait(seg, resource);
 }
 
 static uint64_t now_ns(void)

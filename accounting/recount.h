@@ -6,6 +6,9 @@
  * steps         R1 header.epoch -> recounting | e+1
  *               R2 pools -> busy, e, 0     R3 accounts -> e, held, 0; summed up the tree
  *               R4 pools -> e, sum         R5 header.epoch -> e
+ * relabel       L1, between R2 and R3: an account becomes another group's, with all it holds. Who charges
+ *               reads the epoch, then the group; who gives back swaps his word, then reads the group: with
+ *               either group he fails by the epoch, or counts in the one that the recount found.
  * meanwhile     charges wait or start again; uncharges that stay in the account go on (held + stock does
  *               not change); uncharges that reach a busy pool wait.
  * crash         between R1 and R5: whoever waits longer than RECOUNT_WAIT_NS since header.epoch last
@@ -23,6 +26,10 @@
  * good). Async-signal-safe; the sums are taken by mmap, or, where there is no memory, in a static
  * table that one thread of a process has at a time (then false; call again). */
 bool recount(const struct segment *seg, unsigned resource);
+
+/* Makes an account, which its owner goes on using, another group's: what it holds moves there at one stroke.
+ * Limits are not looked at. The caller has his open counter up: should he die, the pools are recounted. */
+void recount_relabel(const struct segment *seg, uint32_t account, uint16_t group);
 
 /* C3: the epoch to charge in. Waits while a recount is on, and recounts itself when that one does not
  * move. */

@@ -200,7 +200,7 @@ static void fill_root(struct segment *seg)
 	struct group *root = &seg->limits->group[GROUP_ROOT];
 
 	mc_store_relaxed(&root->parent, GROUP_NIL);
-	root->charge_mode = CHARGE_COMMIT;
+	root->charge_mode = CHARGE_RESIDENT;
 	root->swappiness = 60;
 	for (unsigned r = 0; r < RESOURCES_MAX; r++) {
 		mc_store_relaxed(&seg->limits->limits[r][GROUP_ROOT].max, PAGES_MAX);

@@ -17,6 +17,8 @@ static uint64_t take_all(struct account *a, uint32_t *ret_epoch)
 	STEP(S2);
 	for (unsigned i = 0; i < CLASSES; i++)
 		mc_store_relaxed(&a->class[i], 0);
+	mc_store_relaxed(&a->absent, 0);
+	mc_store_relaxed(&a->surplus, 0);
 	*ret_epoch = account_epoch(word);
 	return account_held(word) + account_stock(word);
 }
@@ -24,9 +26,9 @@ static uint64_t take_all(struct account *a, uint32_t *ret_epoch)
 static uint64_t settle_account(const struct segment *seg, uint32_t account, bool counted)
 {
 	struct account *a = account_of(seg, account);
-	uint64_t meta = mc_load_full(&a->meta);
 	uint32_t epoch = 0;
 	uint64_t units = take_all(a, &epoch);
+	uint64_t meta = mc_load_full(&a->meta); /* after the swap: as in charge.c's read_leaf */
 
 	if (counted) {
 		charge_down(seg, account_meta_resource(meta), account_meta_group(meta), units, epoch);
@@ -134,12 +136,14 @@ int settle_exec(const struct segment *seg, uint32_t member, uint16_t asked, cons
 	free_accounts(seg, member, was_open);
 	memset(m->comm, 0, sizeof(m->comm));
 	strncpy(m->comm, comm, sizeof(m->comm) - 1);
+	mc_store_relaxed(&m->family, member_new_family(seg));
+	mc_store_relaxed(&m->offset, 0);
 	if (mc_load_relaxed(&m->asked) != asked) {
 		mc_store_relaxed(&m->asked, asked);
 		mc_store_full(&m->group, asked);
 	}
 	err = member_account(seg, member, RESOURCE_MEMORY, mc_load_full(&m->group));
-	member_set_flags(seg, member, 0, MEMBER_EXECING | MEMBER_PARTIAL);
+	member_set_flags(seg, member, 0, MEMBER_EXECING | MEMBER_PARTIAL | MEMBER_SHARES);
 	mc_store_full(&m->open, 0);
 	return err < 0 ? err : 0;
 }

@@ -36,6 +36,38 @@ static inline void ticket_cancel(const struct actor *by, struct ticket *t)
 	t->units = 0;
 }
 
+/* Grants without charging: what becomes resident of it is charged when it is found. */
+static inline void ticket_grant(const struct actor *by, uint32_t account, uint64_t units, enum class class)
+{
+	account_class_add(by->seg, account, class, (int64_t)units);
+}
+
+/* `units` of a committed charge are gone, of which only `present` were resident: what had been found absent
+ * has been given back already. */
+static inline void ticket_return_part(const struct actor *by, uint32_t account, uint64_t units,
+				      uint64_t present, enum class class)
+{
+	uint64_t given = account_take(&account_of(by->seg, account)->absent, units - present);
+
+	account_class_add(by->seg, account, class, -(int64_t)units);
+	charge_uncharge(by, account, units - given);
+}
+
+/* The same for what was granted: of the `present` units those are given back that were found before. */
+static inline void ticket_return_granted(const struct actor *by, uint32_t account, uint64_t units,
+					 uint64_t present, enum class class)
+{
+	account_class_add(by->seg, account, class, -(int64_t)units);
+	charge_uncharge(by, account, account_take(&account_of(by->seg, account)->surplus, present));
+}
+
+/* The contents of `present` resident units are gone, the memory may be touched again. */
+static inline void ticket_discard(const struct actor *by, uint32_t account, uint64_t present)
+{
+	mc_add_relaxed(&account_of(by->seg, account)->absent, present);
+	charge_uncharge(by, account, present);
+}
+
 /* Ends a committed charge: `units` of `class` are gone. */
 static inline void ticket_return(const struct actor *by, uint32_t account, uint64_t units,
 				 enum class class)

@@ -5,8 +5,8 @@
 #include "accounting/snapshot.h"
 #include "controld/log.h"
 #include "controld/loop.h"
-#include "controld/observe.h"
 #include "controld/reap.h"
+#include "controld/residency.h"
 #include "controld/tidy.h"
 
 /* What is settled in this turn shows in the next one's snapshot. */
@@ -22,7 +22,7 @@ static void turn(struct served *s, uint64_t now_ns)
 	}
 	if (reap(s, now_ns))
 		loop_request_turn(s->daemon);
-	observe(s, now_ns);
+	residency(s, now_ns);
 	tidy(s, &snap);
 	snapshot_free(&snap);
 }

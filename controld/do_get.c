@@ -3,6 +3,7 @@
 #include "controld/command.h"
 #include "controld/key.h"
 #include "controld/page.h"
+#include "controld/residency.h"
 
 #include <errno.h>
 
@@ -43,8 +44,10 @@ int do_get(struct request *r, json_t *reply)
 	const json_t *names = json_object_get(r->arguments, "keys");
 	struct page page = { .rows = json_object() };
 	struct snapshot snap;
-	int err = snapshot_take(&r->served->seg, RESOURCE_MEMORY, &snap);
+	int err;
 
+	residency_refresh(r->served, r->group, r->daemon->world->now_ns());
+	err = snapshot_take(&r->served->seg, RESOURCE_MEMORY, &snap);
 	if (err)
 		return complain(&r->why, err, "the daemon is out of memory");
 	err = names ? get_named(r, names, &snap, &page) : get_all(r, &snap, &page);

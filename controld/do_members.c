@@ -3,6 +3,7 @@
 #include "controld/command.h"
 #include "controld/page.h"
 #include "controld/reap.h"
+#include "controld/residency.h"
 
 #include "accounting/member.h"
 
@@ -75,8 +76,10 @@ int do_members(struct request *r, json_t *reply)
 	struct page page = { .rows = json_array() };
 	uint64_t from = command_number(r, "cursor", 0);
 
-	if (from == 0)
+	if (from == 0) {
 		(void)reap_now(r->served, r->group, r->daemon->world->now_ns());
+		residency_refresh(r->served, r->group, r->daemon->world->now_ns());
+	}
 	for (uint32_t i = from < MEMBERS_MAX ? served_next_member(s, (uint32_t)from) : MEMBER_NIL;
 	     i != MEMBER_NIL; i = served_next_member(s, i + 1))
 		if (is_listed(r, i, recursive) && !page_add(&page, i, NULL, row(&s->seg, i)))

@@ -3,6 +3,7 @@
 #include "accounting/stock.h"
 #include "accounting/units.h"
 #include "controld/daemon.h"
+#include "controld/residency.h"
 #include "controld/key.h"
 
 #include <ctype.h>
@@ -236,14 +237,9 @@ static int parse_charge_mode(const struct key *k, const struct served *s, uint16
 			     const char *text, uint64_t *ret_value, struct complaint *why)
 {
 	(void)s, (void)group;
-	if (is_word(text, "resident"))
-		return complain(why, -EOPNOTSUPP,
-				"%s resident is not in this version: memory is charged when it is "
-				"asked for",
-				k->name);
-	if (!is_word(text, "commit"))
-		return complain(why, -EINVAL, "'%.60s' is not for %s: commit", text, k->name);
-	*ret_value = CHARGE_COMMIT;
+	if (!is_word(text, "commit") && !is_word(text, "resident"))
+		return complain(why, -EINVAL, "'%.60s' is not for %s: resident or commit", text, k->name);
+	*ret_value = is_word(text, "commit") ? CHARGE_COMMIT : CHARGE_RESIDENT;
 	return 0;
 }
 
@@ -252,6 +248,7 @@ static int apply_charge_mode(const struct key *k, struct served *s, uint16_t gro
 {
 	(void)k, (void)why;
 	s->seg.limits->group[group].charge_mode = (uint8_t)value;
+	residency_restart(s);
 	return 0;
 }
 

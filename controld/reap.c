@@ -6,7 +6,7 @@
 #include "controld/daemon.h"
 #include "controld/log.h"
 #include "controld/loop.h"
-#include "controld/observe.h"
+#include "controld/residency.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -18,8 +18,7 @@ static void forget(struct served *s, uint32_t slot)
 {
 	struct watch *w = &s->watch[slot];
 
-	if (w->is_observed)
-		observe_stop(s, slot);
+	residency_forget(s, slot);
 	w->source = sd_event_source_disable_unref(w->source);
 	w->pid = 0;
 	w->start_time = 0;
@@ -165,9 +164,6 @@ static unsigned look_present(struct served *s, uint32_t slot, uint64_t word, uin
 		settled = look_execing(s, slot, word, now_ns);
 	else
 		w->bare_since_ns = w->execing_since_ns = 0;
-	word = mc_load_full(&m->state);
-	if (member_state(word) == MEMBER_OBSERVED && !w->is_observed)
-		observe_begin(s, slot);
 	return settled;
 }
 

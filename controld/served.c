@@ -172,7 +172,8 @@ int served_open(struct daemon *d, const char *dir, struct served **ret, struct c
 	s->daemon = d;
 	s->bell_fd = -1;
 	s->watch = calloc(MEMBERS_MAX, sizeof(*s->watch));
-	err = s->watch ? attach_or_create(d, dir, &s->seg, &adopted, why)
+	s->family = calloc(MEMBERS_MAX, sizeof(*s->family));
+	err = s->watch && s->family ? attach_or_create(d, dir, &s->seg, &adopted, why)
 		       : complain(why, -ENOMEM, "out of memory at start");
 	if (err)
 		goto fail;
@@ -200,7 +201,7 @@ void served_free(struct served *s)
 		mc_store_relaxed(&s->seg.counters->header.daemon_pid, 0);
 	segment_detach(&s->seg);
 	free(s->watch);
-	free(s->observed);
+	free(s->family);
 	free(s->transient);
 	free(s);
 }

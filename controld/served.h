@@ -13,6 +13,19 @@
 
 struct daemon;
 
+/* What was seen of a member's memory; residency.c's. In pages. */
+struct look {
+	uint64_t at_ns, due_ns; /* the last, the next; 0: never */
+	uint64_t period_ns;
+	uint64_t total;     /* what it should hold */
+	uint64_t anon;      /* private pages, shared copies in full */
+	uint64_t shared;    /* pages of files and shared memory */
+	uint64_t excess;    /* held above total at excess_ns */
+	uint64_t excess_ns;
+	uint64_t discount;  /* of anon: what relatives pay for, as of the last rollup */
+	uint64_t rollup_due_ns;
+};
+
 /* What the daemon knows of a member slot; all zero: nothing. */
 struct watch {
 	struct served *served;
@@ -23,7 +36,7 @@ struct watch {
 	uint64_t bare_since_ns; /* EXECING, and the segment is not mapped, since then; 0: it is */
 	uint64_t execing_since_ns;
 	bool is_dead;
-	bool is_observed; /* is in served.observed */
+	struct look look;
 };
 
 /* A group that goes when its last member has gone. */
@@ -47,9 +60,7 @@ struct served {
 	bool must_scan;        /* look at all slots at the next turn */
 	uint64_t next_look_ns; /* when a stage wants the next turn at the latest; 0: it does not */
 
-	uint32_t *observed; /* slots */
-	uint32_t observed_count, observed_room;
-	uint64_t observed_at_ns;
+	uint16_t *family; /* members by number of their family, modulo MEMBERS_MAX; residency.c's */
 
 	struct transient *transient;
 	uint32_t transient_count, transient_room;

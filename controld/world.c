@@ -81,6 +81,46 @@ static int real_usage(pid_t pid, struct world_usage *ret)
 	return 0;
 }
 
+static int real_resident(pid_t pid, struct world_resident *ret)
+{
+	unsigned long long size, resident, shared;
+	char path[64], text[128];
+	ssize_t n;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return proc_error();
+	n = read(fd, text, sizeof(text) - 1);
+	(void)close(fd);
+	if (n <= 0)
+		return n ? -errno : -ESRCH;
+	text[n] = 0;
+	if (sscanf(text, "%llu %llu %llu", &size, &resident, &shared) != 3)
+		return -EPROTO;
+	ret->anon = resident > shared ? resident - shared : 0;
+	ret->shared = shared;
+	return 0;
+}
+
+static int real_proportional(pid_t pid, uint64_t *ret_pages)
+{
+	FILE *f = open_proc(pid, "smaps_rollup");
+	char line[128];
+	uint64_t pages = UINT64_MAX;
+
+	if (!f)
+		return proc_error();
+	while (fgets(line, sizeof(line), f))
+		take_pages(line, "Pss_Anon:", &pages);
+	(void)fclose(f);
+	if (pages == UINT64_MAX)
+		return -ESRCH;
+	*ret_pages = pages;
+	return 0;
+}
+
 static bool is_counters(const char *line, dev_t device, ino_t counters)
 {
 	unsigned major_number, minor_number;
@@ -138,6 +178,8 @@ const struct world world_real = {
 	.pidfd_signal = real_pidfd_signal,
 	.start_time = real_start_time,
 	.usage = real_usage,
+	.resident = real_resident,
+	.proportional = real_proportional,
 	.image = real_image,
 	.comm = real_comm,
 };

@@ -13,6 +13,12 @@ enum world_image {
 	IMAGE_BARE,     /* neither; also when we may not look, as after a setuid exec */
 };
 
+/* What of a process is resident, in pages: cheap to ask. */
+struct world_resident {
+	uint64_t anon;   /* private; copies shared with relatives count in full */
+	uint64_t shared; /* of files and of shared memory */
+};
+
 /* What of a process is in memory, in pages. */
 struct world_usage {
 	uint64_t anon; /* private */
@@ -27,6 +33,9 @@ struct world {
 	int (*pidfd_signal)(int pidfd, int signal);
 	int (*start_time)(pid_t pid, uint64_t *ret_ticks);
 	int (*usage)(pid_t pid, struct world_usage *ret);
+	int (*resident)(pid_t pid, struct world_resident *ret);
+	/* Its part of private pages: each divided by how many processes share it. Walks all pages. */
+	int (*proportional)(pid_t pid, uint64_t *ret_pages);
 	/* `counters` is the identity of the segment's file. */
 	int (*image)(pid_t pid, dev_t device, ino_t counters, enum world_image *ret);
 	int (*comm)(pid_t pid, char ret_comm[16]);

@@ -27,3 +27,13 @@ enum classify_verdict classify_mapping(int prot, int flags, enum class *ret_clas
 	*ret_class = private_class(flags);
 	return classify_is_usable(prot) ? CLASSIFY_CHARGE : CLASSIFY_RESERVE;
 }
+
+bool classify_may_be_lazy(int flags)
+{
+	return !(flags & (MAP_LOCKED | MAP_POPULATE));
+}
+
+bool classify_is_shared(int flags, int fd)
+{
+	return (flags & MAP_TYPE) != MAP_PRIVATE && (flags & MAP_ANONYMOUS || fd >= 0);
+}

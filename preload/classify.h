@@ -18,6 +18,14 @@ enum classify_verdict {
  *   files                       ignored: a page of theirs is the page cache's until it is written */
 enum classify_verdict classify_mapping(int prot, int flags, enum class *ret_class);
 
+/* True when a mapping may only be granted, and charged as it becomes resident: not what is locked or filled
+ * at once, for that is resident when the call returns. */
+bool classify_may_be_lazy(int flags);
+
+/* True when others may share what is mapped and it may be memory that has to be counted: not only anonymous
+ * shared memory, for a descriptor may be a memfd's or a tmpfs file's. */
+bool classify_is_shared(int flags, int fd);
+
 /* True when protection `prot` lets pages be touched. */
 bool classify_is_usable(int prot);
 

@@ -16,6 +16,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
 REAL(mmap)
 REAL(munmap)
 REAL(mremap)
@@ -83,11 +87,11 @@ static void *map_charged(void *addr, size_t size, int prot, int flags, int fd, o
 	struct map_taken taken;
 	void *p;
 
-	if (!map_reserve(&charge, units_pages_up(size))) {
+	if (!map_reserve(&charge, units_pages_up(size), classify_may_be_lazy(flags))) {
 		errno = ENOMEM;
 		return MAP_FAILED;
 	}
-	map_take(&taken, flags & MAP_FIXED ? addr : NULL, size);
+	map_take(&taken, flags & MAP_FIXED ? addr : NULL, size, 0);
 	p = do_mmap(addr, size, prot, flags, fd, offset);
 	if (p == MAP_FAILED) {
 		map_undo_take(&taken);
@@ -105,7 +109,7 @@ static void *map_uncharged(void *addr, size_t size, int prot, int flags, int fd,
 	struct map_taken taken;
 	void *p;
 
-	map_take(&taken, flags & MAP_FIXED ? addr : NULL, size);
+	map_take(&taken, flags & MAP_FIXED ? addr : NULL, size, 0);
 	p = do_mmap(addr, size, prot, flags, fd, offset);
 	if (p == MAP_FAILED) {
 		map_undo_take(&taken);
@@ -123,6 +127,8 @@ static void *map(void *addr, size_t size, int prot, int flags, int fd, off_t off
 
 	if (!map_is_on() || size == 0)
 		return do_mmap(addr, size, prot, flags, fd, offset);
+	if (classify_is_shared(flags, fd))
+		self_mark_sharing();
 	switch (classify_mapping(prot, flags, &class)) {
 	case CLASSIFY_CHARGE:
 		return map_charged(addr, size, prot, flags, fd, offset, class);
@@ -150,7 +156,7 @@ EXPORT int munmap(void *addr, size_t size)
 
 	if (!map_is_on())
 		return do_munmap(addr, size);
-	map_take(&taken, addr, size);
+	map_take(&taken, addr, size, 0);
 	err = do_munmap(addr, size);
 	if (err)
 		map_undo_take(&taken);
@@ -166,7 +172,7 @@ static uint64_t pages_to_add(const struct map_taken *old, uint64_t pages, int fl
 {
 	uint64_t stays = flags & MREMAP_DONTUNMAP ? 0 : old->pages;
 
-	if (!ledger_is_charged(map_last_value(old)))
+	if (!ledger_is_charged(map_last_value(old)) && !ledger_is_lazy(map_last_value(old)))
 		return 0;
 	return pages > stays ? pages - stays : 0;
 }
@@ -179,13 +185,13 @@ static void *remap(void *old, size_t old_size, size_t size, int flags, void *add
 	struct map_charge charge;
 	void *p;
 
-	map_take(&from, old, old_size);
-	if (!map_reserve(&charge, pages_to_add(&from, pages, flags))) {
+	map_take(&from, old, old_size, pages);
+	if (!map_reserve(&charge, pages_to_add(&from, pages, flags), true)) {
 		map_undo_take(&from);
 		errno = ENOMEM;
 		return MAP_FAILED;
 	}
-	map_take(&onto, flags & MREMAP_FIXED ? addr : NULL, size);
+	map_take(&onto, flags & MREMAP_FIXED ? addr : NULL, size, 0);
 	p = do_mremap(old, old_size, size, flags, addr);
 	if (p == MAP_FAILED) {
 		map_undo_take(&onto);
@@ -228,7 +234,7 @@ EXPORT int mprotect(void *addr, size_t size, int prot)
 	reserved = map_count_reserved(addr, size);
 	if (reserved == 0)
 		return do_mprotect(addr, size, prot);
-	if (!map_reserve(&charge, reserved)) {
+	if (!map_reserve(&charge, reserved, true)) {
 		errno = ENOMEM;
 		return -1;
 	}
@@ -240,9 +246,24 @@ EXPORT int mprotect(void *addr, size_t size, int prot)
 	return err;
 }
 
+/* True when what is resident is gone afterwards, though the range stays. */
+static bool drops(int advice)
+{
+	return advice == MADV_DONTNEED || advice == MADV_DONTNEED_LOCKED;
+}
+
 EXPORT int madvise(void *addr, size_t size, int advice)
 {
-	return do_madvise(addr, size, advice);
+	struct map_taken seen;
+	int err;
+
+	if (!drops(advice) || !map_is_on())
+		return do_madvise(addr, size, advice);
+	map_look(&seen, addr, size);
+	err = do_madvise(addr, size, advice);
+	if (!err)
+		map_discard(&seen);
+	return err;
 }
 
 /* ---- the break ------------------------------------------------------------------------------------------ */
@@ -267,11 +288,11 @@ static int move_break(char *from, char *to, int (*move)(char *to))
 	struct map_taken taken;
 	int err;
 
-	if (!map_reserve(&charge, last > first ? (uint64_t)(last - first) >> MC_PAGE_SHIFT : 0)) {
+	if (!map_reserve(&charge, last > first ? (uint64_t)(last - first) >> MC_PAGE_SHIFT : 0, true)) {
 		errno = ENOMEM;
 		return -1;
 	}
-	map_take(&taken, last < first ? last : NULL, last < first ? (size_t)(first - last) : 0);
+	map_take(&taken, last < first ? last : NULL, last < first ? (size_t)(first - last) : 0, 0);
 	err = move(to);
 	if (err || !has_moved(to)) {
 		map_undo_take(&taken);

@@ -18,6 +18,7 @@
 #include "accounting/ticket.h"
 #include "preload/ledger.h"
 #include "preload/metadata.h"
+#include "preload/residency.h"
 #include "preload/self.h"
 
 #define CREDIT_PAGES 16
@@ -36,25 +37,25 @@ static uint64_t pages_of(size_t size)
 	return size >> MC_PAGE_SHIFT;
 }
 
-static bool charge_on_credit(struct self *self, uint64_t pages)
+static bool charge_on_credit(struct self *self, uint32_t account, uint64_t pages)
 {
 	if (!in_setup || credit_used + pages > CREDIT_PAGES)
 		return false;
 	credit_used += (unsigned)pages;
-	account_class_add(self->actor.seg, self->account, CLASS_HEAP, (int64_t)pages);
-	charge_force(&self->actor, self->account, pages, OVER_CREDIT);
+	account_class_add(self->actor.seg, account, CLASS_HEAP, (int64_t)pages);
+	charge_force(&self->actor, account, pages, OVER_CREDIT);
 	return true;
 }
 
-static bool charge_as_member(struct self *self, uint64_t pages)
+static bool charge_as_member(struct self *self, uint32_t account, uint64_t pages)
 {
 	struct ticket t;
 
-	if (ticket_reserve(&self->actor, self->account, pages, &t, NULL) == 0) {
+	if (ticket_reserve(&self->actor, account, pages, &t, NULL) == 0) {
 		ticket_commit(&self->actor, &t, pages, CLASS_HEAP);
 		return true;
 	}
-	if (charge_on_credit(self, pages))
+	if (charge_on_credit(self, account, pages))
 		return true;
 	refused = true;
 	return false;
@@ -66,9 +67,9 @@ static bool is_hopeless(uint64_t pages)
 	struct self *self = self_get();
 	struct ticket t;
 
-	if (!self || in_setup || charge_has_room(&self->actor, self->account, pages))
+	if (!self || in_setup || charge_has_room(&self->actor, self_target(self).account, pages))
 		return false;
-	if (ticket_reserve(&self->actor, self->account, pages, &t, NULL))
+	if (ticket_reserve(&self->actor, self_target(self).account, pages, &t, NULL))
 		return true;
 	ticket_cancel(&self->actor, &t);
 	return false;
@@ -78,32 +79,36 @@ static bool is_hopeless(uint64_t pages)
 static bool take(void *addr, size_t size)
 {
 	struct self *self = self_get();
-	unsigned slot = self ? self->slot : 0;
+	struct self_target target = self ? self_target(self) : (struct self_target){ 0 };
 
 	if (self_is_off())
 		return true;
-	if (self && !charge_as_member(self, pages_of(size)))
+	if (self && !charge_as_member(self, target.account, pages_of(size)))
 		return false;
 	if (!self)
 		self_pend((int64_t)pages_of(size));
-	if (!ledger_set(addr, pages_of(size), ledger_value(slot, CLASS_HEAP)))
+	if (!ledger_set(addr, pages_of(size), ledger_value(target.slot, CLASS_HEAP)))
 		self_mark_partial();
 	metadata_measure(false);
 	return true;
 }
 
-static void return_run(struct self *self, const struct ledger_run *run)
+/* `present`: how many of the pages still to be returned were resident. */
+static void return_run(struct self *self, const struct ledger_run *run, uint64_t *present)
 {
+	uint64_t here = run->pages < *present ? run->pages : *present;
+
 	if (!ledger_is_charged(run->value))
 		return;
+	*present -= here;
 	if (self)
-		ticket_return(&self->actor, self_account(self, ledger_slot(run->value)), run->pages,
-			      ledger_class(run->value));
+		ticket_return_part(&self->actor, self_account(self, ledger_slot(run->value)), run->pages,
+				   here, ledger_class(run->value));
 	else
 		self_pend(-(int64_t)run->pages);
 }
 
-static void give_back(void *addr, size_t size)
+static void give_back(void *addr, size_t size, uint64_t present)
 {
 	struct self *self = self_get();
 	uint64_t left = pages_of(size);
@@ -113,7 +118,7 @@ static void give_back(void *addr, size_t size)
 	while (left) {
 		ledger_take(at, left, &runs);
 		for (unsigned i = 0; i < runs.n; i++)
-			return_run(self, &runs.run[i]);
+			return_run(self, &runs.run[i], &present);
 		at += (left - runs.lost) << MC_PAGE_SHIFT;
 		left = runs.lost;
 	}
@@ -134,7 +139,7 @@ static bool is_over(void)
 {
 	struct self *self = self_get();
 
-	return self && !charge_has_room(&self->actor, self->account, 0);
+	return self && !charge_has_room(&self->actor, self_target(self).account, 0);
 }
 
 /* Arena 0 has the memory of all caches; what another thread took of it before the purge, any arena may
@@ -187,7 +192,7 @@ void *mc_pages_map(void *addr, size_t size, size_t alignment, bool *commit)
 
 void mc_pages_unmap(void *addr, size_t size)
 {
-	give_back(addr, size);
+	give_back(addr, size, residency_of_heap(addr, pages_of(size)));
 	je_pages_unmap(addr, size);
 }
 
@@ -197,17 +202,19 @@ bool mc_pages_commit(void *addr, size_t size)
 		return true;
 	if (je_os_overcommits || !je_pages_commit(addr, size))
 		return false;
-	give_back(addr, size);
+	give_back(addr, size, pages_of(size));
 	return true;
 }
 
 /* The contents go before the charge: in between the charge is too high, never too low. */
 bool mc_pages_decommit(void *addr, size_t size)
 {
+	uint64_t present = residency_of_heap(addr, pages_of(size));
+
 	if (je_os_overcommits ? sys_madvise(addr, size, MADV_DONTNEED) != 0
 			      : je_pages_decommit(addr, size))
 		return true;
-	give_back(addr, size);
+	give_back(addr, size, present);
 	return false;
 }
 

@@ -6,8 +6,8 @@
  *               else. Leaves appear by compare-and-swap and stay.
  * fork          leaves are MADV_WIPEONFORK: a child reads zeros, so it owns nothing it inherited and
  *               never uncharges what it did not pay for. vfork and CLONE_VM share the mm, and the ledger.
- * value         0: not charged by us. Low four bits: class + 1, or LEDGER_RESERVED; high four bits: the
- *               entry of member.account.
+ * value         0: not charged by us. Low four bits: class + 1, with LEDGER_LAZY where it was granted but
+ *               not charged, or LEDGER_RESERVED; high four bits: the entry of member.account.
  * price         10 ns for 16 pages; one leaf of 256 KiB for each GiB of address space in use.
  */
 #ifndef PRELOAD_LEDGER_H
@@ -19,6 +19,9 @@
 
 /* Private anonymous pages that cannot be touched yet (PROT_NONE): mprotect makes them anon. */
 #define LEDGER_RESERVED 0x0fu
+
+/* Charged by what becomes resident of it (memory.charge=resident). */
+#define LEDGER_LAZY 0x08u
 
 #define LEDGER_RUNS_MAX 16
 
@@ -41,9 +44,19 @@ static inline uint8_t ledger_value(unsigned slot, enum class class)
 	return (uint8_t)(slot << 4 | ((unsigned)class + 1));
 }
 
+static inline bool ledger_is_reserved(uint8_t value)
+{
+	return (value & 0x0f) == LEDGER_RESERVED;
+}
+
+static inline bool ledger_is_lazy(uint8_t value)
+{
+	return value & LEDGER_LAZY && !ledger_is_reserved(value);
+}
+
 static inline bool ledger_is_charged(uint8_t value)
 {
-	return (value & 0x0f) != 0 && (value & 0x0f) != LEDGER_RESERVED;
+	return (value & 0x0f) != 0 && !(value & LEDGER_LAZY);
 }
 
 static inline unsigned ledger_slot(uint8_t value)
@@ -53,7 +66,7 @@ static inline unsigned ledger_slot(uint8_t value)
 
 static inline enum class ledger_class(uint8_t value)
 {
-	return (enum class)((value & 0x0f) - 1);
+	return (enum class)((value & 0x07) - 1);
 }
 
 /* Writes `value` for `pages` pages from addr. False when a leaf could not be made (out of memory, or an

@@ -4,6 +4,7 @@
 
 #include "accounting/sys.h"
 #include "accounting/units.h"
+#include "preload/residency.h"
 #include "preload/self.h"
 
 #include <string.h>
@@ -20,20 +21,52 @@ void map_mark_partial(void)
 	self_mark_partial();
 }
 
-bool map_reserve(struct map_charge *charge, uint64_t pages)
+/* What must be free: all of it, or an eighth of the limit where it is larger. What is small beside the limit
+ * will be touched, and nobody can refuse it then; what is large is a reservation. */
+static uint64_t room_needed(const struct map_charge *charge)
+{
+	uint64_t eighth = charge_least_max(&charge->self->actor, charge->to.account) / 8;
+
+	if (eighth < RESIDENCY_LAZY_PAGES)
+		eighth = RESIDENCY_LAZY_PAGES;
+	return charge->pages < eighth ? charge->pages : eighth;
+}
+
+/* With what was touched of earlier grants counted in. A refusal is counted as any. */
+static bool grant(struct map_charge *charge)
+{
+	const struct actor *by = &charge->self->actor;
+	uint64_t needed = room_needed(charge);
+
+	residency_catch_up(charge->self);
+	if (charge_has_room(by, charge->to.account, needed))
+		return true;
+	if (ticket_reserve(by, charge->to.account, needed, &charge->ticket, NULL))
+		return false;
+	ticket_cancel(by, &charge->ticket);
+	return true;
+}
+
+bool map_reserve(struct map_charge *charge, uint64_t pages, bool may_be_lazy)
 {
 	charge->self = self_get();
 	charge->pages = pages;
-	if (pages && charge->self)
-		return ticket_reserve(&charge->self->actor, charge->self->account, pages,
-				      &charge->ticket, NULL) == 0;
-	if (pages)
+	charge->lazy = false;
+	if (!charge->self || pages == 0) {
 		self_pend((int64_t)pages);
-	return true;
+		return true;
+	}
+	charge->to = self_target(charge->self);
+	charge->lazy = may_be_lazy && residency_is_lazy(charge->self, pages);
+	if (charge->lazy)
+		return grant(charge);
+	return ticket_reserve(&charge->self->actor, charge->to.account, pages, &charge->ticket, NULL) == 0;
 }
 
 void map_cancel(struct map_charge *charge)
 {
+	if (charge->lazy)
+		return;
 	if (charge->pages && charge->self)
 		ticket_cancel(&charge->self->actor, &charge->ticket);
 	else if (charge->pages)
@@ -42,20 +75,24 @@ void map_cancel(struct map_charge *charge)
 
 static void commit_ticket(struct map_charge *charge, enum class class)
 {
-	if (charge->pages && charge->self)
+	if (charge->lazy)
+		ticket_grant(&charge->self->actor, charge->to.account, charge->pages, class);
+	else if (charge->pages && charge->self)
 		ticket_commit(&charge->self->actor, &charge->ticket, charge->pages, class);
 }
 
-static unsigned slot_of(const struct map_charge *charge)
+static uint8_t value_for(const struct map_charge *charge, enum class class)
 {
-	return charge->self ? charge->self->slot : 0;
+	uint8_t value = ledger_value(charge->self ? charge->to.slot : 0, class);
+
+	return charge->lazy ? value | LEDGER_LAZY : value;
 }
 
 void map_commit(struct map_charge *charge, void *addr, enum class class)
 {
 	if (charge->pages == 0)
 		return;
-	if (!ledger_set(addr, charge->pages, ledger_value(slot_of(charge), class))) {
+	if (!ledger_set(addr, charge->pages, value_for(charge, class))) {
 		self_mark_partial(); /* it could never be uncharged */
 		map_cancel(charge);
 		return;
@@ -63,17 +100,46 @@ void map_commit(struct map_charge *charge, void *addr, enum class class)
 	commit_ticket(charge, class);
 }
 
-static void uncharge_run(const struct ledger_run *run, uint64_t pages)
+/* What was granted in a group that charges everything now was charged when that was set. */
+static void uncharge_granted(const struct self *self, const struct ledger_run *run, uint64_t pages,
+			     uint64_t present)
+{
+	ticket_return_granted(&self->actor, self_account(self, ledger_slot(run->value)), pages,
+			      self_is_resident(self) ? present : pages, ledger_class(run->value));
+}
+
+static void uncharge_run(const struct ledger_run *run, uint64_t pages, uint64_t present)
 {
 	struct self *self = self_get();
 
-	if (!ledger_is_charged(run->value) || pages == 0)
+	if (pages == 0)
 		return;
-	if (self)
-		ticket_return(&self->actor, self_account(self, ledger_slot(run->value)), pages,
-			      ledger_class(run->value));
-	else
+	if (present > pages)
+		present = pages;
+	if (self && ledger_is_lazy(run->value))
+		uncharge_granted(self, run, pages, present);
+	else if (self && ledger_is_charged(run->value))
+		ticket_return_part(&self->actor, self_account(self, ledger_slot(run->value)), pages,
+				   present, ledger_class(run->value));
+	else if (ledger_is_charged(run->value))
 		self_pend(-(int64_t)pages);
+}
+
+/* Of each run, the pages from page `stays` of the range on. */
+static void count_present(struct map_taken *taken, uint64_t stays)
+{
+	const struct self *self = self_get();
+	const char *at = taken->addr;
+
+	for (unsigned i = 0; i < taken->runs.n; i++) {
+		const struct ledger_run *run = &taken->runs.run[i];
+		uint64_t skip = run->pages < stays ? run->pages : stays;
+
+		taken->present[i] = residency_count_value(self, run->value, at + (skip << MC_PAGE_SHIFT),
+							  run->pages - skip);
+		stays -= skip;
+		at += run->pages << MC_PAGE_SHIFT;
+	}
 }
 
 /* Only where there is no memory for a copy: uncharges in parts at once, and should the real call fail, the
@@ -81,6 +147,7 @@ static void uncharge_run(const struct ledger_run *run, uint64_t pages)
 static void take_in_parts(struct map_taken *taken)
 {
 	ledger_take(taken->addr, taken->pages, &taken->runs);
+	count_present(taken, 0);
 	while (taken->runs.lost) {
 		uint64_t left = taken->runs.lost;
 
@@ -88,6 +155,7 @@ static void take_in_parts(struct map_taken *taken)
 		taken->addr += (taken->pages - left) << MC_PAGE_SHIFT;
 		taken->pages = left;
 		ledger_take(taken->addr, left, &taken->runs);
+		count_present(taken, 0);
 	}
 }
 
@@ -110,14 +178,14 @@ static void forget_copy(const struct map_taken *taken)
 		(void)sys_munmap(taken->all, taken->pages);
 }
 
-/* From page `from` of the copy on. */
+/* From page `from` of the copy on; taken as resident, the daemon's next look tells. */
 static void uncharge_copy(struct map_taken *taken, uint64_t from)
 {
 	while (taken->all && from < taken->pages) {
 		struct ledger_run run = { .value = taken->all[from] };
 
 		run.pages = ledger_run_length(taken->all + from, taken->pages - from);
-		uncharge_run(&run, run.pages);
+		uncharge_run(&run, run.pages, run.pages);
 		memset(taken->all + from, 0, run.pages);
 		from += run.pages;
 	}
@@ -130,7 +198,7 @@ static bool is_sound(const void *addr, size_t size)
 	       (uintptr_t)addr <= ADDRESS_END - size;
 }
 
-void map_take(struct map_taken *taken, void *addr, size_t size)
+void map_take(struct map_taken *taken, void *addr, size_t size, uint64_t stays)
 {
 	taken->addr = addr;
 	taken->pages = 0;
@@ -140,16 +208,18 @@ void map_take(struct map_taken *taken, void *addr, size_t size)
 		return;
 	taken->pages = units_pages_up(size);
 	ledger_read(taken->addr, taken->pages, &taken->runs);
-	if (taken->runs.lost)
+	if (taken->runs.lost) {
 		take_copy(taken);
-	else
-		ledger_take(taken->addr, taken->pages, &taken->runs);
+		return;
+	}
+	ledger_take(taken->addr, taken->pages, &taken->runs);
+	count_present(taken, stays);
 }
 
 void map_drop(struct map_taken *taken)
 {
 	for (unsigned i = 0; i < taken->runs.n; i++)
-		uncharge_run(&taken->runs.run[i], taken->runs.run[i].pages);
+		uncharge_run(&taken->runs.run[i], taken->runs.run[i].pages, taken->present[i]);
 	uncharge_copy(taken, 0);
 	forget_copy(taken);
 }
@@ -170,7 +240,7 @@ static void cut(struct map_taken *taken, uint64_t pages)
 		struct ledger_run *run = &taken->runs.run[i];
 		uint64_t stays = run->pages < pages ? run->pages : pages;
 
-		uncharge_run(run, run->pages - stays);
+		uncharge_run(run, run->pages - stays, taken->present[i]);
 		run->pages = stays;
 		pages -= stays;
 	}
@@ -181,6 +251,15 @@ uint8_t map_last_value(const struct map_taken *taken)
 	if (taken->all)
 		return taken->all[taken->pages - 1];
 	return taken->runs.n ? taken->runs.run[taken->runs.n - 1].value : 0;
+}
+
+/* What comes on top is as the last page before it; large parts may be granted where that was charged. */
+static void extend(char *at, uint64_t pages, uint8_t value, struct map_charge *charge)
+{
+	if (ledger_is_charged(value) || ledger_is_lazy(value))
+		map_commit(charge, at, ledger_class(value));
+	else if (value)
+		(void)ledger_set(at, pages, value);
 }
 
 void map_move(struct map_taken *from, void *addr, uint64_t pages, bool keep, struct map_charge *charge)
@@ -195,12 +274,47 @@ void map_move(struct map_taken *from, void *addr, uint64_t pages, bool keep, str
 		from->addr = addr;
 		map_undo_take(from);
 	}
-	if (pages <= old)
+	if (pages > old)
+		extend((char *)addr + (old << MC_PAGE_SHIFT), pages - old, value, charge);
+}
+
+static void discard_run(const struct self *self, const struct ledger_run *run, uint64_t present)
+{
+	uint32_t account = self_account(self, ledger_slot(run->value));
+
+	if (ledger_class(run->value) == CLASS_SHMEM)
 		return;
-	if (ledger_is_charged(value))
-		map_commit(charge, (char *)addr + (old << MC_PAGE_SHIFT), ledger_class(value));
-	else if (value)
-		(void)ledger_set((char *)addr + (old << MC_PAGE_SHIFT), pages - old, value);
+	if (ledger_is_lazy(run->value))
+		charge_uncharge(&self->actor, account,
+				account_take(&account_of(self->actor.seg, account)->surplus, present));
+	else if (ledger_is_charged(run->value))
+		ticket_discard(&self->actor, account, present);
+}
+
+void map_look(struct map_taken *seen, void *addr, size_t size)
+{
+	const struct self *self = self_get();
+	const char *at = addr;
+
+	seen->runs.n = 0;
+	if (!self || !is_sound(addr, size) || !self_is_resident(self))
+		return;
+	ledger_read(addr, units_pages_up(size), &seen->runs);
+	for (unsigned i = 0; i < seen->runs.n; i++) {
+		const struct ledger_run *run = &seen->runs.run[i];
+		bool counts = ledger_is_lazy(run->value) || ledger_is_charged(run->value);
+
+		seen->present[i] = counts ? residency_count(at, run->pages) : 0;
+		at += run->pages << MC_PAGE_SHIFT;
+	}
+}
+
+void map_discard(const struct map_taken *seen)
+{
+	const struct self *self = self_get();
+
+	for (unsigned i = 0; self && i < seen->runs.n; i++)
+		discard_run(self, &seen->runs.run[i], seen->present[i]);
 }
 
 /* Counts the reserved pages of a range, and gives them a value unless that is 0. */
@@ -234,6 +348,6 @@ uint64_t map_count_reserved(void *addr, size_t size)
 
 void map_open_reserved(struct map_charge *charge, void *addr, size_t size)
 {
-	(void)for_reserved(addr, size, ledger_value(slot_of(charge), CLASS_ANON));
+	(void)for_reserved(addr, size, value_for(charge, CLASS_ANON));
 	commit_ticket(charge, CLASS_ANON);
 }

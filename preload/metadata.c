@@ -45,8 +45,8 @@ static void charge_pages(uint64_t pages)
 		self_pend((int64_t)pages);
 		return;
 	}
-	account_class_add(self->actor.seg, self->account, CLASS_HEAP, (int64_t)pages);
-	charge_force(&self->actor, self->account, pages, OVER_METADATA);
+	account_class_add(self->actor.seg, self_target(self).account, CLASS_HEAP, (int64_t)pages);
+	charge_force(&self->actor, self_target(self).account, pages, OVER_METADATA);
 }
 
 static void measure_block(struct block *b)

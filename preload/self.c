@@ -23,6 +23,8 @@ static mc_word32 segment_is_attached;
 static uint16_t last_group;
 static uint32_t last_generation;
 static uint32_t parent_member; /* + 1; 0: this image has not joined yet */
+static uint32_t last_family;
+static bool last_shares;
 static int why_off;
 
 static struct self *make_page(void)
@@ -84,7 +86,12 @@ static int join_here(uint32_t pid, uint16_t group, bool is_fork, uint32_t *ret_m
 		if (err != -ESRCH)
 			return err;
 	}
-	return member_join(&segment, pid, start, group, MEMBER_LIVE, comm, ret_member);
+	if (!is_fork)
+		return member_join(&segment, pid, start, group, MEMBER_LIVE, comm, ret_member);
+	err = member_join_family(&segment, pid, start, group, MEMBER_LIVE, comm, last_family, ret_member);
+	if (!err && last_shares)
+		member_set_flags(&segment, *ret_member, MEMBER_SHARES, 0);
+	return err;
 }
 
 static int join_group(uint16_t group, bool is_fork, uint32_t *ret_member)
@@ -94,23 +101,43 @@ static int join_group(uint16_t group, bool is_fork, uint32_t *ret_member)
 	return hello_join(environment.dir, environment.group, ret_member);
 }
 
+/* Charges go to the account of `group` from now on. */
+static int aim(struct self *self, uint16_t group)
+{
+	int slot = member_account(&segment, self->member, RESOURCE_MEMORY, group);
+
+	if (slot >= 0)
+		mc_store_relaxed(&self->target,
+				 (uint64_t)slot << 32 |
+					 member_account_at(&segment, self->member, (unsigned)slot));
+	mc_store_relaxed(&self->group, group);
+	last_group = group;
+	last_generation = segment.limits->group[group].generation;
+	return slot;
+}
+
 static void become_member(struct self *self, uint32_t member)
 {
 	struct member *m = member_of(&segment, member);
-	uint16_t group = mc_load_full(&m->group);
-	int slot = member_account(&segment, member, RESOURCE_MEMORY, group);
 
 	self->member = member;
-	self->slot = slot < 0 ? 0 : (unsigned)slot;
-	self->account = member_account_at(&segment, member, self->slot);
 	self->actor.seg = &segment;
 	self->actor.open = &m->open;
 	self->actor.member = member;
 	self->actor.pid = (uint32_t)sys_getpid();
-	last_group = group;
-	last_generation = segment.limits->group[group].generation;
+	self->asked = &m->group;
+	(void)aim(self, mc_load_full(&m->group));
 	parent_member = member + 1;
+	last_family = mc_load_relaxed(&m->family);
 	mc_store_release(&self->state, SELF_MEMBER);
+}
+
+/* Moved to another group: what was charged stays where it is. Two threads at once do the same twice; who is
+ * overtaken by a second move leaves an old group here, and the next call follows again. */
+static void follow(struct self *self)
+{
+	if (aim(self, mc_load_full(self->asked)) < 0)
+		self_mark_partial();
 }
 
 /* What was taken while nobody could be charged. Counted under heap: nothing else comes so early. */
@@ -121,8 +148,8 @@ static void charge_pending(struct self *self)
 	if (pages <= 0)
 		return;
 	mc_sub_relaxed(&self->pending, (uint64_t)pages);
-	account_class_add(&segment, self->account, CLASS_HEAP, pages);
-	charge_force(&self->actor, self->account, (uint64_t)pages, OVER_START);
+	account_class_add(&segment, self_target(self).account, CLASS_HEAP, pages);
+	charge_force(&self->actor, self_target(self).account, (uint64_t)pages, OVER_START);
 }
 
 static void turn_off(struct self *self, int err)
@@ -194,9 +221,11 @@ struct self *self_get(void)
 {
 	struct self *self = self_page;
 
-	if (__builtin_expect(self && mc_load_acquire(&self->state) == SELF_MEMBER, 1))
-		return self;
-	return get_slowly();
+	if (__builtin_expect(!self || mc_load_acquire(&self->state) != SELF_MEMBER, 0))
+		return get_slowly();
+	if (__builtin_expect(mc_load_relaxed(self->asked) != mc_load_relaxed(&self->group), 0))
+		follow(self);
+	return self;
 }
 
 bool self_is_off(void)
@@ -212,7 +241,9 @@ void self_pend(int64_t pages)
 
 uint32_t self_account(const struct self *self, unsigned slot)
 {
-	return slot == self->slot ? self->account : member_account_at(&segment, self->member, slot);
+	struct self_target target = self_target(self);
+
+	return slot == target.slot ? target.account : member_account_at(&segment, self->member, slot);
 }
 
 void self_mark_partial(void)
@@ -221,6 +252,15 @@ void self_mark_partial(void)
 
 	if (self)
 		member_set_flags(&segment, self->member, MEMBER_PARTIAL, 0);
+}
+
+void self_mark_sharing(void)
+{
+	struct self *self = self_get();
+
+	last_shares = true;
+	if (self && !(mc_load_relaxed(&member_of(&segment, self->member)->flags) & MEMBER_SHARES))
+		member_set_flags(&segment, self->member, MEMBER_SHARES, 0);
 }
 
 static const char *reason(int err)

@@ -22,13 +22,33 @@ enum self_state {
 struct self {
 	mc_word32 state;   /* sync: release when MEMBER; enum self_state */
 	uint32_t member;   /* sync: const while MEMBER */
-	uint32_t account;  /* sync: const while MEMBER; memory */
-	uint32_t slot;	   /* sync: const while MEMBER; the account's place in the member's table */
+	mc_word32 group;   /* sync: relaxed; whose account `target` is */
+	mc_word target;	   /* sync: relaxed; slot(32) | account(32), where new charges of memory go */
+	const mc_word16 *asked; /* sync: const while MEMBER; member.group: another one means that we were moved */
 	struct actor actor; /* sync: const while MEMBER */
 	mc_word pending;   /* sync: relaxed; pages taken before joining */
 };
 
 extern struct self *self_page;
+
+/* An account of ours and its place in the member's table, which is what the ledger keeps. */
+struct self_target {
+	uint32_t account;
+	unsigned slot;
+};
+
+static inline struct self_target self_target(const struct self *self)
+{
+	uint64_t target = mc_load_relaxed(&self->target);
+
+	return (struct self_target){ .account = (uint32_t)target, .slot = (unsigned)(target >> 32) };
+}
+
+/* True when what becomes resident is charged, not what is asked for. */
+static inline bool self_is_resident(const struct self *self)
+{
+	return self->actor.seg->limits->group[mc_load_relaxed(&self->group)].charge_mode == CHARGE_RESIDENT;
+}
 
 /* This process, joined if that is possible now; NULL while it is not, or for good. */
 struct self *self_get(void);
@@ -54,6 +74,9 @@ void self_leave(void);
 
 /* Something of this process could not be accounted. */
 void self_mark_partial(void);
+
+/* This process has memory that others may share: the daemon looks what it is. */
+void self_mark_sharing(void);
 
 /* Before and after an exec call: the daemon looks for a new image. No-ops in a vfork child. */
 void self_exec_begin(void);

@@ -73,6 +73,8 @@ static const struct row rows[] = {
 	{ "R2", DAEMON, OPEN, "some pools are held" },
 	{ "R3", DAEMON, OPEN, "some accounts are counted" },
 	{ "R4", DAEMON, OPEN, "some pools are released" },
+	{ "L1", DAEMON, OPEN, "an account is another group's, no pool shows it" },
+	{ "A1", DAEMON, OPEN, "an account was adjusted, no pool was" },
 	{ "S1", IMAGE, OPEN, "a new image is about to settle the old one" },
 	{ "S2", IMAGE, OPEN, "the old image's account is empty, its pools are not" },
 	{ "S3", IMAGE, OPEN, "the old image's account and pools are down" },
@@ -245,6 +247,21 @@ static void be_an_image(struct worker *w)
 	}
 }
 
+/* What the first account of a living member holds is found to be less; then it moves up, where it fits. */
+static void adjust_and_move(struct worker *w, const struct actor *daemon)
+{
+	struct account *a = account_of(&w->seg, w->account[0]);
+	uint64_t meta = mc_load_full(&a->meta);
+	uint64_t held = account_held(mc_load_full(&a->word));
+
+	if (charge_adjust(daemon, w->account[0], meta, held, held / 2, OVER_LAZY) && held)
+		shared->lost++;
+	w->held[0] = held / 2;
+	mc_add_full(daemon->open, 1);
+	recount_relabel(&w->seg, w->account[0], t);
+	mc_sub_full(daemon->open, 1);
+}
+
 /* A daemon, and the short-lived members it settles: every second one died in a slow path. */
 static void be_a_daemon(struct worker *w)
 {
@@ -256,6 +273,7 @@ static void be_a_daemon(struct worker *w)
 		enter(w, 0x40000000u + (uint32_t)i, i % 3 ? tx : ty, t);
 		for (int k = 0; k < 5; k++)
 			one_op(w);
+		adjust_and_move(w, &daemon);
 		if (i % 2)
 			mc_add_full(w->by.open, 1);
 		(void)settle_dead(&daemon, w->by.member);

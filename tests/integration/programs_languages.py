@@ -75,7 +75,9 @@ MMAP = """
 import mmap
 held = []
 try:
-    for i in range(400): held.append(mmap.mmap(-1, 1 << 20, mmap.MAP_PRIVATE))
+    for i in range(400):
+        held.append(mmap.mmap(-1, 1 << 20, mmap.MAP_PRIVATE))
+        held[-1].write(b"x" * (1 << 20))
 except OSError as e:
     print(e.strerror, len(held) > 30)
     raise SystemExit(3)

@@ -32,6 +32,8 @@ void stage_up(struct stage *s, uint64_t max)
 	ground_up(&s->ground);
 	s->ground.seg.limits->header.daemon_pid_ns = pid_namespace();
 	s->group = ground_group(&s->ground, STAGE_GROUP, max ? max : PAGES_MAX);
+	/* Exact to the page at each call, and nobody is there to look what is resident. */
+	s->ground.seg.limits->group[s->group].charge_mode = CHARGE_COMMIT;
 }
 
 void stage_down(struct stage *s)

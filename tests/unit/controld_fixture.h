@@ -30,6 +30,7 @@ struct fake_process {
 	uint64_t start_time;
 	enum world_image image;
 	struct world_usage usage;
+	uint64_t proportional; /* its part of `anon` */
 	int pidfd; /* the daemon's, readable at death */
 	bool no_pidfd;
 };
@@ -89,6 +90,26 @@ static int fake_usage(pid_t pid, struct world_usage *ret)
 	return 0;
 }
 
+static int fake_resident(pid_t pid, struct world_resident *ret)
+{
+	struct fake_process *p = fake_find(pid);
+
+	if (!p)
+		return -ESRCH;
+	*ret = (struct world_resident){ .anon = p->usage.anon, .shared = p->usage.file };
+	return 0;
+}
+
+static int fake_proportional(pid_t pid, uint64_t *ret_pages)
+{
+	struct fake_process *p = fake_find(pid);
+
+	if (!p)
+		return -ESRCH;
+	*ret_pages = p->proportional;
+	return 0;
+}
+
 static int fake_image(pid_t pid, dev_t device, ino_t counters, enum world_image *ret)
 {
 	struct fake_process *p = fake_find(pid);
@@ -113,6 +134,8 @@ static const struct world fake_world = {
 	.pidfd_signal = fake_pidfd_signal,
 	.start_time = fake_start_time,
 	.usage = fake_usage,
+	.resident = fake_resident,
+	.proportional = fake_proportional,
 	.image = fake_image,
 	.comm = fake_comm,
 };
