@@ -86,7 +86,26 @@ uint16_t group_find_child(const struct segment *seg, uint16_t parent, const char
 	return 0;
 }
 
-static int walk(const struct segment *seg, const char *path, uint16_t *ret)
+/* The same by a look at all groups, for when the links cannot be relied on. What a slot says is right if it was
+ * the same live group before and after. */
+static uint16_t scan_for_child(const struct segment *seg, uint16_t parent, const char *name, size_t n)
+{
+	uint32_t used = mc_load_full(&seg->limits->header.groups_used);
+
+	for (uint32_t i = 1; i < used; i++) {
+		const struct group *g = &seg->limits->group[i];
+		uint32_t state = mc_load_full(&g->state);
+
+		if ((state == GROUP_LIVE || state == GROUP_DYING) && is_named(g, parent, name, n) &&
+		    (mc_load_full(&g->state) == GROUP_LIVE || mc_load_full(&g->state) == GROUP_DYING))
+			return (uint16_t)i;
+	}
+	return 0;
+}
+
+typedef uint16_t find_child(const struct segment *seg, uint16_t parent, const char *name, size_t n);
+
+static int walk(const struct segment *seg, const char *path, find_child *find, uint16_t *ret)
 {
 	uint16_t g = GROUP_ROOT;
 	const char *name;
@@ -94,7 +113,7 @@ static int walk(const struct segment *seg, const char *path, uint16_t *ret)
 	while (path[0] == '/' && path[1]) {
 		size_t n = next_name(&path, &name);
 
-		g = group_find_child(seg, g, name, n);
+		g = find(seg, g, name, n);
 		if (g == 0)
 			return -ENOENT;
 	}
@@ -116,7 +135,7 @@ int group_find(const struct segment *seg, const char *path, uint16_t *ret_group)
 			mc_spin_hint();
 			continue;
 		}
-		err = walk(seg, path, &g);
+		err = walk(seg, path, group_find_child, &g);
 		atomic_thread_fence(memory_order_acquire);
 		if (mc_load_relaxed(&seg->limits->header.tree_seq) != seq)
 			continue;
@@ -124,7 +143,7 @@ int group_find(const struct segment *seg, const char *path, uint16_t *ret_group)
 			*ret_group = g;
 		return err;
 	}
-	return -EAGAIN;
+	return walk(seg, path, scan_for_child, ret_group);
 }
 
 size_t group_path(const struct segment *seg, uint16_t group, char *buf)

@@ -13,7 +13,8 @@
 #include <stddef.h>
 
 /* Finds the group of an absolute path ("/" is the root). -EINVAL: not a path (see group_check_path);
- * -ENOENT: none of that name; -EAGAIN: the tree was being changed all the time. Signal-safe. */
+ * -ENOENT: none of that name. While the tree is being changed, or its repair is left to the next daemon, the
+ * groups themselves are looked through. Signal-safe. */
 int group_find(const struct segment *seg, const char *path, uint16_t *ret_group);
 
 /* 0, or -EINVAL: does not begin with '/', an empty name, a character outside [A-Za-z0-9._@:+-], "." or

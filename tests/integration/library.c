@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -32,8 +34,10 @@ static struct memctl *open_it(void)
 	return m;
 }
 
+/* Returns when it has ended and with it all its connections. */
 static void end_daemon(int signal)
 {
+	struct pollfd p = { .events = POLLIN };
 	struct memctl *m;
 	pid_t pid;
 
@@ -41,13 +45,10 @@ static void end_daemon(int signal)
 		return;
 	pid = memctl_daemon_pid(m);
 	memctl_close(m);
-	if (kill(pid, signal) == 0)
-		while (memctl_open(dir, MEMCTL_NO_START, &m) == 0) {
-			const struct timespec pause = { .tv_nsec = 10000000 };
-
-			memctl_close(m);
-			(void)nanosleep(&pause, NULL);
-		}
+	p.fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	(void)kill(pid, signal);
+	(void)poll(&p, 1, 60000);
+	(void)close(p.fd);
 }
 
 static int set_up(void **state)
