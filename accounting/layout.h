@@ -212,6 +212,9 @@ struct member {
 	char comm[16];	      /* sync: relaxed bytes; a name for people */
 	mc_word offset;	      /* sync: relaxed, daemon; what it pays for less what is resident of it as private
 			       * pages, in pages, signed: shared objects, less pages that relatives pay for */
+
+	mc_word purgeable;    /* sync: relaxed; pages of the heap that are charged and free, signed */
+	uint64_t unused[15];
 };
 
 struct counters_header {
@@ -227,7 +230,8 @@ struct counters_header {
 	mc_word32 members_used;	  /* sync: full; high-water mark of member slots */
 	mc_word32 account_hint;	  /* sync: relaxed; where the next search for a free account begins */
 	mc_word32 member_hint;	  /* sync: relaxed; where the next search for a free member slot begins */
-	mc_word epoch[RESOURCES_MAX]; /* sync: compare-and-swap [O1]; recounting(1) | epoch(14) */
+	mc_word epoch[RESOURCES_MAX]; /* sync: compare-and-swap [O1]; recounting(1) | relabel(49) |
+				     * epoch(14), see recount.c */
 
 	/* The bell: whoever wants the daemon to look adds one; see bell.h. A line of its own. */
 	_Alignas(64) mc_word32 bell;	 /* sync: futex */
@@ -251,7 +255,7 @@ _Static_assert(sizeof(struct group) == 88, "layout");
 _Static_assert(sizeof(struct limits) == 64, "layout");
 _Static_assert(sizeof(struct pool) == 256, "layout");
 _Static_assert(sizeof(struct account) == 128, "layout");
-_Static_assert(sizeof(struct member) == 128, "layout");
+_Static_assert(sizeof(struct member) == 256, "layout");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free across processes");
 _Static_assert(CLASSES <= 6, "the ledger has three bits for the class");
 

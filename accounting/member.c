@@ -129,6 +129,7 @@ static void fill(struct member *m, uint64_t start_time, uint16_t group, const ch
 	mc_store_relaxed(&m->asked, group);
 	mc_store_relaxed(&m->refused, 0);
 	mc_store_relaxed(&m->offset, 0);
+	mc_store_relaxed(&m->purgeable, 0);
 	mc_add_relaxed(&m->generation, 1);
 	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++)
 		mc_store_relaxed(&m->account[i], 0);
@@ -231,6 +232,17 @@ static bool is_account_for(const struct segment *seg, uint32_t account, unsigned
 	uint64_t meta = mc_load_full(&account_of(seg, account)->meta);
 
 	return account_meta_resource(meta) == resource && account_meta_group(meta) == group;
+}
+
+int member_find_account(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group)
+{
+	for (unsigned slot = 0; slot < MEMBER_ACCOUNTS_MAX; slot++) {
+		uint32_t account = mc_load_acquire(&member_of(seg, member)->account[slot]);
+
+		if (account && is_account_for(seg, account - 1, resource, group))
+			return (int)slot;
+	}
+	return -ENOENT;
 }
 
 /* Two threads may claim for the same pool at once; the loser gives his back and takes the winner's. */

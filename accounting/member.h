@@ -66,6 +66,9 @@ void member_free(const struct segment *seg, uint32_t member);
  * -ENOSPC: MEMBER_ACCOUNTS_MAX accounts or ACCOUNTS_MAX in all; -ENOMEM. */
 int member_account(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group);
 
+/* The same without claiming: -ENOENT when there is none. */
+int member_find_account(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group);
+
 /* Account number behind one of a member's table entries. The entry must be in use. */
 static inline uint32_t member_account_at(const struct segment *seg, uint32_t member, unsigned slot)
 {

@@ -17,23 +17,29 @@ struct pass {
 	uint32_t groups;   /* the marks, read once: R2 and R4 must visit the same pools */
 	uint32_t accounts;
 	uint64_t *sum; /* by group */
-	const struct relabel *relabel; /* NULL: none */
+	uint64_t wish; /* in place for header.epoch; 0: none */
 };
 
-/* An account that is another group's from this pass on. */
-struct relabel {
-	uint32_t account;
-	uint16_t group;
-};
+/* An account shall be another group's: in header.epoch, so that who takes a recount over takes this over, too.
+ * account + 1 (18) at 14 | group (16) at 32 | account.meta's generation as it was (15) at 48. */
+#define WISH_MASK (~EPOCH_RECOUNTING & ~(uint64_t)EPOCH_MASK)
+
+static uint64_t wish(uint32_t account, uint16_t group, uint64_t meta)
+{
+	return (uint64_t)(account + 1) << 14 | (uint64_t)group << 32 |
+	       (uint64_t)(account_meta_generation(meta) & 0x7fff) << 48;
+}
 
 static bool begin(struct pass *p)
 {
 	mc_word *now = &p->seg->counters->header.epoch[p->resource];
 	uint64_t seen = mc_load_full(now);
+	uint64_t wish = p->wish;
 
-	do
+	do {
 		p->epoch = ((uint32_t)seen + 1) & EPOCH_MASK;
-	while (!mc_cas_full(now, &seen, EPOCH_RECOUNTING | p->epoch));
+		p->wish = seen & WISH_MASK ? seen & WISH_MASK : wish;
+	} while (!mc_cas_full(now, &seen, EPOCH_RECOUNTING | p->wish | p->epoch));
 	STEP(R1);
 	p->groups = mc_load_full(&p->seg->limits->header.groups_used); /* [O7] */
 	return true;
@@ -55,12 +61,17 @@ static bool hold_pools(struct pass *p)
 	return true;
 }
 
-/* While all pools are held nobody can charge or uncharge by what he read of the account before. */
-static void change_label(const struct pass *p)
+/* While all pools are held nobody can charge or uncharge by what he read of the account before. The generation
+ * is raised: who was overtaken here comes too late, and who has seen the old group sees that it has changed. */
+static void carry_out_wish(const struct pass *p)
 {
-	struct account *a = account_of(p->seg, p->relabel->account);
+	struct account *a = account_of(p->seg, (uint32_t)(p->wish >> 14 & 0x3ffff) - 1);
+	uint64_t meta = mc_load_full(&a->meta);
+	uint64_t generation = account_meta_generation(meta);
 
-	mc_store_full(&a->meta, (mc_load_full(&a->meta) & ~(uint64_t)0xffff) | p->relabel->group);
+	if ((generation & 0x7fff) == p->wish >> 48)
+		(void)mc_cas_full(&a->meta, &meta,
+				  (generation + 1) << 32 | (meta & 0xffff0000) | (p->wish >> 32 & 0xffff));
 	STEP(L1);
 }
 
@@ -121,7 +132,7 @@ static bool release_pools(struct pass *p)
 
 static bool end(struct pass *p)
 {
-	uint64_t seen = EPOCH_RECOUNTING | p->epoch;
+	uint64_t seen = EPOCH_RECOUNTING | p->wish | p->epoch;
 
 	return mc_cas_full(&p->seg->counters->header.epoch[p->resource], &seen, p->epoch);
 }
@@ -151,17 +162,17 @@ static void give_sums(uint64_t *sum)
 		(void)sys_munmap(sum, sizeof(spare_sums));
 }
 
-static bool go(const struct segment *seg, unsigned resource, const struct relabel *relabel)
+static bool go(const struct segment *seg, unsigned resource, uint64_t wish)
 {
-	struct pass p = { .seg = seg, .resource = resource, .relabel = relabel };
+	struct pass p = { .seg = seg, .resource = resource, .wish = wish };
 	bool done;
 
 	p.sum = take_sums();
 	if (!p.sum)
 		return false;
 	done = begin(&p) && hold_pools(&p);
-	if (done && relabel)
-		change_label(&p);
+	if (done && p.wish)
+		carry_out_wish(&p);
 	done = done && visit_accounts(&p);
 	if (done) {
 		sum_up(&p);
@@ -173,17 +184,19 @@ static bool go(const struct segment *seg, unsigned resource, const struct relabe
 
 bool recount(const struct segment *seg, unsigned resource)
 {
-	return go(seg, resource, NULL);
+	return go(seg, resource, 0);
 }
 
-/* A younger recount may have visited the account before its label changed: then all is done again. */
+/* Until it has another label, or is somebody else's. */
 void recount_relabel(const struct segment *seg, uint32_t account, uint16_t group)
 {
-	unsigned resource = account_meta_resource(mc_load_full(&account_of(seg, account)->meta));
-	struct relabel relabel = { .account = account, .group = group };
+	mc_word *now = &account_of(seg, account)->meta;
+	uint64_t meta = mc_load_full(now);
+	unsigned resource = account_meta_resource(meta);
 
-	while (!go(seg, resource, &relabel))
-		(void)recount_wait(seg, resource);
+	while (mc_load_full(now) == meta && account_meta_group(meta) != group)
+		if (!go(seg, resource, wish(account, group, meta)))
+			(void)recount_wait(seg, resource);
 }
 
 static uint64_t now_ns(void)

@@ -6,9 +6,11 @@
  * steps         R1 header.epoch -> recounting | e+1
  *               R2 pools -> busy, e, 0     R3 accounts -> e, held, 0; summed up the tree
  *               R4 pools -> e, sum         R5 header.epoch -> e
- * relabel       L1, between R2 and R3: an account becomes another group's, with all it holds. Who charges
- *               reads the epoch, then the group; who gives back swaps his word, then reads the group: with
- *               either group he fails by the epoch, or counts in the one that the recount found.
+ * relabel       L1, between R2 and R3: an account becomes another group's, with all it holds. The wish lies in
+ *               header.epoch from R1 to R5, so that whoever takes the recount over carries it out as well, by
+ *               compare-and-swap of account.meta with its generation raised. Who charges reads the epoch, then
+ *               the group; who gives back swaps his word, then reads the group: with either group he fails by
+ *               the epoch, or counts in the one that the recount found.
  * meanwhile     charges wait or start again; uncharges that stay in the account go on (held + stock does
  *               not change); uncharges that reach a busy pool wait.
  * crash         between R1 and R5: whoever waits longer than RECOUNT_WAIT_NS since header.epoch last

@@ -138,6 +138,7 @@ int settle_exec(const struct segment *seg, uint32_t member, uint16_t asked, cons
 	strncpy(m->comm, comm, sizeof(m->comm) - 1);
 	mc_store_relaxed(&m->family, member_new_family(seg));
 	mc_store_relaxed(&m->offset, 0);
+	mc_store_relaxed(&m->purgeable, 0);
 	if (mc_load_relaxed(&m->asked) != asked) {
 		mc_store_relaxed(&m->asked, asked);
 		mc_store_full(&m->group, asked);

@@ -12,9 +12,11 @@
 
 struct snapshot_pool {
 	uint64_t usage;		  /* the counter, stocks included */
-	uint64_t current;	  /* what members of this group and below really hold: memory.current */
+	uint64_t current;	  /* what members of this group and below hold */
 	uint64_t peak;		  /* highest usage since reset; never below current */
-	uint64_t class[CLASSES];  /* current by class */
+	uint64_t untouched;	  /* of current: charged just now and not resident yet; 0 unless who knows fills
+				   * it in (controld/residency.h) */
+	uint64_t class[CLASSES];  /* asked for, by class */
 	uint32_t members;	  /* present members in this group and below */
 	uint32_t members_local;	  /* in this group alone */
 };
@@ -24,6 +26,12 @@ struct snapshot {
 	uint32_t groups;	    /* rows: by group index; of groups that are not live, all 0 */
 	struct snapshot_pool *pool; /* owned */
 };
+
+/* memory.current: what is held less what is not resident yet. */
+static inline uint64_t snapshot_current(const struct snapshot_pool *p)
+{
+	return p->current > p->untouched ? p->current - p->untouched : 0;
+}
 
 /* Takes a snapshot. -ENOMEM. */
 int snapshot_take(const struct segment *seg, unsigned resource, struct snapshot *ret);

@@ -169,20 +169,27 @@ static int check_arguments(struct request *r, const struct command *c)
 	return err;
 }
 
-/* A program that could raise its own limit would have none. */
-static int check_right(struct request *r, const struct command *c)
+bool command_is_bound(const struct request *r, uint16_t *ret_group)
 {
 	const struct segment *seg = &r->served->seg;
 	uint64_t start_time;
 	uint32_t member;
-	uint16_t group;
 
-	if (c->right == RIGHT_ANY || r->daemon->allow_members || r->caller->pid == 0 ||
+	if (r->daemon->allow_members || r->caller->pid == 0 ||
 	    r->daemon->world->start_time(r->caller->pid, &start_time) ||
 	    member_find(seg, (uint32_t)r->caller->pid, start_time, &member))
-		return 0;
-	group = mc_load_full(&member_of(seg, member)->group);
-	if (!group_is_within(seg, group, r->group))
+		return false;
+	*ret_group = mc_load_full(&member_of(seg, member)->group);
+	return true;
+}
+
+/* A program that could raise its own limit would have none. */
+static int check_right(struct request *r, const struct command *c)
+{
+	uint16_t group;
+
+	if (c->right == RIGHT_ANY || !command_is_bound(r, &group) ||
+	    !group_is_within(&r->served->seg, group, r->group))
 		return 0;
 	return complain(
 		&r->why, -EPERM,

@@ -50,6 +50,10 @@ int command_carry_out(struct request *r, const char *op, json_t *reply);
 
 /* The argument or, when it is not there, the default. Types were checked. */
 bool command_flag(const struct request *r, const char *name, bool otherwise);
+/* True when the caller is a member itself, bound by the limits of its group: the daemon was not told to trust
+ * members. */
+bool command_is_bound(const struct request *r, uint16_t *ret_group);
+
 uint64_t command_number(const struct request *r, const char *name, uint64_t otherwise);
 const char *command_text(const struct request *r, const char *name, const char *otherwise);
 

@@ -46,8 +46,7 @@ int do_get(struct request *r, json_t *reply)
 	struct snapshot snap;
 	int err;
 
-	residency_refresh(r->served, r->group, r->daemon->world->now_ns());
-	err = snapshot_take(&r->served->seg, RESOURCE_MEMORY, &snap);
+	err = residency_snapshot(r->served, r->group, r->daemon->world->now_ns(), &snap);
 	if (err)
 		return complain(&r->why, err, "the daemon is out of memory");
 	err = names ? get_named(r, names, &snap, &page) : get_all(r, &snap, &page);

@@ -3,6 +3,7 @@
  * listed once, whatever is made and removed between two pages. */
 #include "controld/command.h"
 #include "controld/page.h"
+#include "controld/residency.h"
 
 #include "accounting/pool.h"
 #include "accounting/snapshot.h"
@@ -17,7 +18,7 @@ static json_t *row(const struct segment *seg, uint16_t group, const struct snaps
 
 	(void)group_path(seg, group, path);
 	return json_pack("{s:s, s:I, s:o, s:i, s:i, s:b}", "group", path, "current",
-			 (json_int_t)(p->current << MC_PAGE_SHIFT), "max",
+			 (json_int_t)(snapshot_current(p) << MC_PAGE_SHIFT), "max",
 			 max >= PAGES_MAX ? json_string("max")
 					  : json_integer((json_int_t)(max << MC_PAGE_SHIFT)),
 			 "members", (int)p->members, "members_local", (int)p->members_local,
@@ -40,7 +41,7 @@ int do_list(struct request *r, json_t *reply)
 	struct page page = { .rows = json_array() };
 	struct snapshot snap;
 
-	if (snapshot_take(&r->served->seg, RESOURCE_MEMORY, &snap))
+	if (residency_snapshot(r->served, r->group, r->daemon->world->now_ns(), &snap))
 		return complain(&r->why, -ENOMEM, "the daemon is out of memory");
 	for (uint64_t g = command_number(r, "cursor", 0); g < snap.groups; g++)
 		if (is_listed(r, (uint16_t)g, recursive) &&

@@ -4,6 +4,7 @@
 #include "accounting/units.h"
 #include "controld/daemon.h"
 #include "controld/residency.h"
+#include "controld/stat.h"
 #include "controld/key.h"
 
 #include <ctype.h>
@@ -36,7 +37,7 @@ static json_t *get_usage(const struct key *k, const struct served *s, uint16_t g
 			 const struct snapshot *snap)
 {
 	(void)k, (void)s;
-	return bytes(snap->pool[group].current);
+	return bytes(snapshot_current(&snap->pool[group]));
 }
 
 const struct key_kind key_kind_usage = { .get = get_usage };
@@ -410,24 +411,6 @@ static json_t *get_events(const struct key *k, const struct served *s, uint16_t 
 
 const struct key_kind key_kind_events = { .get = get_events };
 
-static void sum_members(const struct served *s, uint16_t group, uint64_t *ret_file,
-			uint64_t *ret_swap)
-{
-	const struct world *world = s->daemon->world;
-
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL;
-	     i = served_next_member(s, i + 1)) {
-		struct member *m = member_of(&s->seg, i);
-		struct world_usage usage;
-
-		if (!group_is_within(&s->seg, mc_load_full(&m->group), group) ||
-		    world->usage((pid_t)member_pid(mc_load_full(&m->state)), &usage))
-			continue;
-		*ret_file += usage.file;
-		*ret_swap += usage.swap;
-	}
-}
-
 static void sum_overs(const struct served *s, uint16_t group, const struct snapshot *snap,
 		      uint64_t *ret_sum)
 {
@@ -440,28 +423,18 @@ static void sum_overs(const struct served *s, uint16_t group, const struct snaps
 	}
 }
 
-/* In the order that is promised. `file` and `swap` are read from /proc: seen, not charged. */
 static json_t *get_stat(const struct key *k, const struct served *s, uint16_t group,
 			const struct snapshot *snap)
 {
-	const struct snapshot_pool *p = &snap->pool[group];
-	uint64_t over[OVERS] = { 0 };
-	uint64_t file = 0, swap = 0;
+	uint64_t over[OVERS] = { 0 }, row[STATS];
 	json_t *table = json_object();
 
 	(void)k;
-	sum_members(s, group, &file, &swap);
+	stat_take(s, group, snap, row);
 	sum_overs(s, group, snap, over);
-	put_pages(table, "committed", p->current);
-	put_pages(table, "anon", p->class[CLASS_ANON]);
-	put_pages(table, "heap", p->class[CLASS_HEAP]);
-	put_pages(table, "file", file);
-	put_pages(table, "shmem", p->class[CLASS_SHMEM]);
-	put_pages(table, "stack", p->class[CLASS_STACK]);
-	put_pages(table, "pinned", p->class[CLASS_PINNED]);
-	put_pages(table, "swap", swap);
-	put_pages(table, "observed", p->class[CLASS_OBSERVED]);
-	put_pages(table, "stock", p->usage > p->current ? p->usage - p->current : 0);
+#define STAT(id, name, sentence) put_pages(table, name, row[STAT_##id]);
+#include "accounting/stats.def"
+#undef STAT
 #define OVER(id, name, sentence) put(table, "over_" name, over[OVER_##id]);
 #include "accounting/overs.def"
 #undef OVER

@@ -4,7 +4,9 @@
 
 #include "accounting/member.h"
 #include "controld/daemon.h"
+#include "controld/family.h"
 #include "controld/log.h"
+#include "controld/shmem.h"
 
 #include <string.h>
 
@@ -14,9 +16,6 @@
 #define PERIOD_MAX_NS (1000 * MS)
 #define FRESH_NS (5 * MS)
 #define YOUTH_NS (100 * MS)
-#define ROLLUP_MIN_NS (200 * MS)
-#define FAMILY_DUE 0x8000u /* in served.family: one of them is due, so all are */
-#define ROLLUP_SHARE 100u /* of the time a rollup takes until the next one */
 
 static struct look *look_of(const struct served *s, uint32_t member)
 {
@@ -26,6 +25,7 @@ static struct look *look_of(const struct served *s, uint32_t member)
 void residency_forget(struct served *s, uint32_t member)
 {
 	memset(look_of(s, member), 0, sizeof(struct look));
+	shmem_forget(s, member);
 }
 
 void residency_restart(struct served *s)
@@ -39,8 +39,13 @@ static bool is_looked_at(const struct served *s, uint32_t member)
 	struct member *m = member_of(&s->seg, member);
 	enum member_state state = member_state(mc_load_full(&m->state));
 
-	return (state == MEMBER_LIVE || state == MEMBER_OBSERVED) && s->watch[member].pid &&
-	       !(mc_load_full(&m->flags) & MEMBER_EXECING);
+	return (state == MEMBER_LIVE || state == MEMBER_OBSERVED) && s->watch[member].pid;
+}
+
+/* Its old image may be gone already, with what it held, and the new one has not got as far as to us. */
+static bool is_execing(const struct served *s, uint32_t member)
+{
+	return mc_load_full(&member_of(&s->seg, member)->flags) & MEMBER_EXECING;
 }
 
 static bool is_observed(const struct served *s, uint32_t member)
@@ -48,61 +53,56 @@ static bool is_observed(const struct served *s, uint32_t member)
 	return member_state(mc_load_full(&member_of(&s->seg, member)->state)) == MEMBER_OBSERVED;
 }
 
-/* ---- families -------------------------------------------------------------------------------------- */
-
-/* Who shares pages with whom. A family's parts only add up when measured together */
-
-static uint16_t *family_of(const struct served *s, uint32_t member)
-{
-	return &s->family[mc_load_relaxed(&member_of(&s->seg, member)->family) % MEMBERS_MAX];
-}
-
-static void count_families(struct served *s)
-{
-	memset(s->family, 0, MEMBERS_MAX * sizeof(*s->family));
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
-		++*family_of(s, i);
-}
-
-static bool has_relatives(const struct served *s, uint32_t member)
-{
-	return (*family_of(s, member) & ~FAMILY_DUE) > 1;
-}
-
-static void roll_up(struct served *s, uint32_t member, pid_t pid)
-{
-	const struct world *world = s->daemon->world;
-	struct look *l = look_of(s, member);
-	uint64_t began_ns = world->now_ns();
-	uint64_t part, cost_ns;
-
-	if (world->proportional(pid, &part))
-		return;
-	l->discount = l->anon > part ? l->anon - part : 0;
-	cost_ns = (world->now_ns() - began_ns) * ROLLUP_SHARE;
-	l->rollup_due_ns = began_ns + (cost_ns > ROLLUP_MIN_NS ? cost_ns : ROLLUP_MIN_NS);
-}
-
 /* ---- what a member should hold ------------------------------------------------------------------------- */
 
-static int measure(struct served *s, uint32_t member, uint64_t now_ns)
+/* A relative's copies on write change no size, but they are faults. */
+static bool has_faulted(struct served *s, uint32_t member)
 {
-	pid_t pid = (pid_t)s->watch[member].pid;
+	struct look *l = look_of(s, member);
+	uint64_t faults = l->faults;
+	bool changed;
+
+	if (!family_has_relatives(s, member) || s->daemon->world->faults((pid_t)s->watch[member].pid, &faults))
+		return false;
+	changed = faults != l->faults;
+	l->faults = faults;
+	return changed;
+}
+
+static void measure(struct served *s, uint32_t member)
+{
 	struct look *l = look_of(s, member);
 	struct world_resident r;
-	int err = s->daemon->world->resident(pid, &r);
+	uint64_t anon = l->anon;
 
-	if (err)
-		return err;
+	l->is_seen = s->daemon->world->resident((pid_t)s->watch[member].pid, &r) == 0;
+	if (!l->is_seen)
+		return;
 	l->anon = r.anon;
-	l->shared = r.shared;
-	if (!has_relatives(s, member))
-		l->discount = 0;
-	else if (now_ns >= l->rollup_due_ns)
-		roll_up(s, member, pid);
-	l->total = r.anon - (l->discount < r.anon ? l->discount : r.anon);
-	mc_store_relaxed(&member_of(&s->seg, member)->offset, l->total - r.anon);
-	return 0;
+	family_note(s, member, has_faulted(s, member) || l->anon != anon);
+}
+
+static uint64_t private_part(const struct look *l)
+{
+	return l->anon - (l->discount < l->anon ? l->discount : l->anon);
+}
+
+static uint64_t drop(uint64_t from, uint64_t to)
+{
+	return from > to ? from - to : 0;
+}
+
+static uint64_t should_hold(struct served *s, uint32_t member)
+{
+	struct look *l = look_of(s, member);
+	uint64_t paid = shmem_paid(s, member);
+
+	l->taken_over = drop(l->discount, l->discount_held) + drop(l->paid, paid);
+	l->discount_held = l->discount;
+	l->paid = paid;
+	l->total = private_part(l) + paid;
+	mc_store_relaxed(&member_of(&s->seg, member)->offset, l->total - l->anon);
+	return l->total;
 }
 
 /* ---- and making it so ---------------------------------------------------------------------------------- */
@@ -116,11 +116,14 @@ static void shift_hints(struct account *a, uint64_t from, uint64_t to)
 	mc_add_relaxed(second, n - account_take(first, n));
 }
 
-/* What was charged since the last look may be about to be touched. */
+/* What was charged since the last look may be about to be touched; what others pay for now cannot be that. */
 static uint64_t lowered(struct look *l, uint64_t held, uint64_t target, uint64_t now_ns)
 {
-	uint64_t excess = held - target;
-	uint64_t taken;
+	uint64_t excess, taken;
+
+	held -= l->taken_over < held - target ? l->taken_over : held - target;
+	l->taken_over = 0;
+	excess = held - target;
 
 	if (l->excess_ns && now_ns - l->excess_ns < YOUTH_NS)
 		return held;
@@ -143,12 +146,19 @@ static bool hold(struct served *s, uint32_t member, uint32_t account, uint64_t t
 
 	if (mc_load_full(&a->member) != member + 1)
 		return false;
-	if (held > target && !observed)
+	l->untouched = 0;
+	if (held > target && !observed && !is_execing(s, member)) {
+		uint64_t resident = target;
+
 		target = lowered(l, held, target, now_ns);
-	else
+		l->untouched = target - resident;
+	} else {
 		l->excess_ns = 0;
+	}
+	l->missing = target > held ? target - held : 0;
 	if (charge_adjust(&s->actor, account, meta, held, target, observed ? OVER_OBSERVED : OVER_LAZY))
 		return true;
+	l->missing = 0;
 	if (observed)
 		mc_store_relaxed(&a->class[CLASS_OBSERVED], target);
 	else if (held != target)
@@ -231,6 +241,7 @@ static bool settle_committed(struct served *s, uint32_t member, uint64_t now_ns)
 
 	l->total = total;
 	l->anon = held;
+	l->untouched = l->excess_ns = 0;
 	if (total == held || total >= PAGES_MAX)
 		return false;
 	if (again)
@@ -271,17 +282,49 @@ static void schedule(struct served *s, uint32_t member, bool moved, uint64_t now
 	l->due_ns = now_ns + l->period_ns;
 }
 
-static void look(struct served *s, uint32_t member, uint64_t now_ns)
+static void settle(struct served *s, uint32_t member, uint64_t now_ns)
 {
 	struct look *l = look_of(s, member);
 	uint64_t total = l->total;
 	bool moved = false;
 
+	l->is_chosen = false;
 	if (is_committing(s, member))
 		moved = settle_committed(s, member, now_ns);
-	else if (measure(s, member, now_ns) == 0)
-		moved = settle_to(s, member, l->total, now_ns) || l->total != total;
+	else if (l->is_seen)
+		moved = settle_to(s, member, should_hold(s, member), now_ns) || l->total != total;
 	schedule(s, member, moved, now_ns);
+}
+
+/* Before anybody is measured: what one maps or touches may be another's to pay for. */
+static void look_at_shared(struct served *s, uint32_t member, uint64_t now_ns)
+{
+	if (is_committing(s, member))
+		shmem_forget(s, member);
+	else
+		shmem_look(s, member, now_ns);
+}
+
+static uint32_t next_chosen(const struct served *s, uint32_t from)
+{
+	uint32_t i = served_next_member(s, from);
+
+	while (i != MEMBER_NIL && !look_of(s, i)->is_chosen)
+		i = served_next_member(s, i + 1);
+	return i;
+}
+
+/* Each step over all of them: they pay for each other. */
+static void look_at_chosen(struct served *s, bool asked, uint64_t now_ns)
+{
+	for (uint32_t i = next_chosen(s, 0); i != MEMBER_NIL; i = next_chosen(s, i + 1))
+		look_at_shared(s, i, now_ns);
+	for (uint32_t i = next_chosen(s, 0); i != MEMBER_NIL; i = next_chosen(s, i + 1))
+		if (!is_committing(s, i))
+			measure(s, i);
+	family_roll_up(s, asked, now_ns);
+	for (uint32_t i = next_chosen(s, 0); i != MEMBER_NIL; i = next_chosen(s, i + 1))
+		settle(s, i, now_ns);
 }
 
 static bool is_due(const struct served *s, uint32_t member, uint64_t now_ns)
@@ -290,32 +333,83 @@ static bool is_due(const struct served *s, uint32_t member, uint64_t now_ns)
 
 	if (l->due_ns == 0)
 		l->due_ns = now_ns + FIRST_LOOK_NS;
-	return l->due_ns <= now_ns;
+	return l->due_ns <= now_ns || shmem_is_stale(s, member);
+}
+
+static void choose(struct served *s, uint32_t member)
+{
+	look_of(s, member)->is_chosen = true;
+	family_make_due(s, member);
+}
+
+/* A newcomer shares nothing with others but what they have in full: it may wait for its first look. */
+static void choose_relatives(struct served *s)
+{
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
+		if (is_looked_at(s, i) && family_is_due(s, i))
+			look_of(s, i)->is_chosen = true;
 }
 
 void residency(struct served *s, uint64_t now_ns)
 {
-	count_families(s);
+	family_count(s);
 	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
 		if (is_looked_at(s, i) && is_due(s, i, now_ns))
-			*family_of(s, i) |= FAMILY_DUE;
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1)) {
-		if (!is_looked_at(s, i))
-			continue;
-		if (is_due(s, i, now_ns) || (*family_of(s, i) & FAMILY_DUE && has_relatives(s, i)))
-			look(s, i, now_ns);
-		served_want_turn(s, look_of(s, i)->due_ns);
-	}
+			choose(s, i);
+	choose_relatives(s);
+	look_at_chosen(s, false, now_ns);
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
+		if (look_of(s, i)->due_ns && is_looked_at(s, i))
+			served_want_turn(s, look_of(s, i)->due_ns);
+}
+
+/* An observed process may still run in the memory of the one that is starting it. */
+static bool is_to_be_refreshed(const struct served *s, uint32_t member, uint64_t now_ns)
+{
+	const struct look *l = look_of(s, member);
+
+	return is_looked_at(s, member) && (l->at_ns || !is_observed(s, member)) &&
+	       (now_ns - l->at_ns >= FRESH_NS || family_has_changed(s, member));
 }
 
 void residency_refresh(struct served *s, uint16_t group, uint64_t now_ns)
 {
-	count_families(s);
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1)) {
-		const struct look *l = look_of(s, i);
-
-		if (is_looked_at(s, i) && now_ns - l->at_ns >= FRESH_NS && (l->at_ns || !is_observed(s, i)) &&
+	family_count(s);
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
+		if (is_to_be_refreshed(s, i, now_ns) &&
 		    group_is_within(&s->seg, mc_load_full(&member_of(&s->seg, i)->group), group))
-			look(s, i, now_ns);
-	}
+			choose(s, i);
+	choose_relatives(s);
+	look_at_chosen(s, true, now_ns);
+}
+
+int residency_snapshot(struct served *s, uint16_t group, uint64_t now_ns, struct snapshot *ret)
+{
+	int err;
+
+	residency_refresh(s, group, now_ns);
+	err = snapshot_take(&s->seg, RESOURCE_MEMORY, ret);
+	if (err)
+		return err;
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
+		for (uint16_t g = mc_load_full(&member_of(&s->seg, i)->group); g != GROUP_NIL && g < ret->groups;
+		     g = group_parent(&s->seg, g))
+			ret->pool[g].untouched += look_of(s, i)->untouched;
+	return 0;
+}
+
+void residency_look_at(struct served *s, uint32_t member, uint64_t now_ns)
+{
+	family_count(s);
+	if (is_looked_at(s, member))
+		choose(s, member);
+	choose_relatives(s);
+	look_at_chosen(s, true, now_ns);
+}
+
+uint64_t residency_shared(const struct served *s, uint32_t member)
+{
+	const struct look *l = look_of(s, member);
+
+	return is_committing(s, member) || l->total < private_part(l) ? 0 : l->total - private_part(l);
 }

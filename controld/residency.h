@@ -15,6 +15,7 @@
 #ifndef CONTROLD_RESIDENCY_H
 #define CONTROLD_RESIDENCY_H
 
+#include "accounting/snapshot.h"
 #include "controld/served.h"
 
 /* The stage: looks at the members that are due. */
@@ -22,6 +23,15 @@ void residency(struct served *s, uint64_t now_ns);
 
 /* Looks at all members in a group and below, unless that was done just now. */
 void residency_refresh(struct served *s, uint16_t group, uint64_t now_ns);
+
+/* A snapshot of memory after such a look, in which it says what is untouched. -ENOMEM. */
+int residency_snapshot(struct served *s, uint16_t group, uint64_t now_ns, struct snapshot *ret);
+
+/* Looks at one member now. */
+void residency_look_at(struct served *s, uint32_t member, uint64_t now_ns);
+
+/* Pages of shared objects among what a member should hold, as of its last look. */
+uint64_t residency_shared(const struct served *s, uint32_t member);
 
 /* The slot is another member's, or nobody's, from now on. */
 void residency_forget(struct served *s, uint32_t member);

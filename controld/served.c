@@ -5,9 +5,11 @@
 #include "accounting/settle.h"
 #include "accounting/tree.h"
 #include "controld/daemon.h"
+#include "controld/family.h"
 #include "controld/log.h"
 #include "controld/loop.h"
 #include "controld/reap.h"
+#include "controld/shmem.h"
 #include "controld/tidy.h"
 
 #include <errno.h>
@@ -172,7 +174,7 @@ int served_open(struct daemon *d, const char *dir, struct served **ret, struct c
 	s->daemon = d;
 	s->bell_fd = -1;
 	s->watch = calloc(MEMBERS_MAX, sizeof(*s->watch));
-	s->family = calloc(MEMBERS_MAX, sizeof(*s->family));
+	s->family = calloc(FAMILIES, sizeof(*s->family));
 	err = s->watch && s->family ? attach_or_create(d, dir, &s->seg, &adopted, why)
 		       : complain(why, -ENOMEM, "out of memory at start");
 	if (err)
@@ -181,6 +183,10 @@ int served_open(struct daemon *d, const char *dir, struct served **ret, struct c
 		adopt(s);
 	read_identity(s, dir);
 	sign(s);
+	if (shmem_open(s)) {
+		err = complain(why, -ENOMEM, "out of memory at start");
+		goto fail;
+	}
 	err = loop_add_bell(s, why);
 	if (err)
 		goto fail;
@@ -197,6 +203,7 @@ void served_free(struct served *s)
 		return;
 	loop_remove_bell(s);
 	reap_forget_all(s);
+	shmem_close(s);
 	if (s->seg.counters)
 		mc_store_relaxed(&s->seg.counters->header.daemon_pid, 0);
 	segment_detach(&s->seg);

@@ -20,10 +20,18 @@ struct look {
 	uint64_t total;     /* what it should hold */
 	uint64_t anon;      /* private pages, shared copies in full */
 	uint64_t shared;    /* pages of files and shared memory */
-	uint64_t excess;    /* held above total at excess_ns */
+	uint64_t missing;   /* resident, but the last look could not charge it */
+	uint64_t untouched; /* held above total after the last look */
+	uint64_t excess;    /* the same at excess_ns */
 	uint64_t excess_ns;
 	uint64_t discount;  /* of anon: what relatives pay for, as of the last rollup */
-	uint64_t rollup_due_ns;
+	uint64_t rolled; /* the discount that a rollup under way has found */
+	uint64_t discount_held; /* the discount, and what it paid for of shared objects, when it was last settled */
+	uint64_t paid;
+	uint64_t taken_over; /* by others, since then */
+	uint64_t faults;
+	bool is_chosen; /* in this turn */
+	bool is_seen;   /* anon is of this turn */
 };
 
 /* What the daemon knows of a member slot; all zero: nothing. */
@@ -60,7 +68,8 @@ struct served {
 	bool must_scan;        /* look at all slots at the next turn */
 	uint64_t next_look_ns; /* when a stage wants the next turn at the latest; 0: it does not */
 
-	uint16_t *family; /* members by number of their family, modulo MEMBERS_MAX; residency.c's */
+	struct shmem *shmem; /* who shares memory with whom; shmem.c's */
+	struct family *family; /* members that share pages; family.c's */
 
 	struct transient *transient;
 	uint32_t transient_count, transient_room;

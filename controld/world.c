@@ -3,7 +3,9 @@
 #include "controld/world.h"
 
 #include "accounting/member.h"
+#include "controld/mapped.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PRELOAD_NAME "libmemctl-preload.so"
+#define PRELOAD_NAME "/libmemctl-preload"
 
 static uint64_t real_now_ns(void)
 {
@@ -62,6 +64,25 @@ static void take_pages(const char *line, const char *name, uint64_t *pages)
 		*pages = strtoull(line + n, NULL, 10) * 1024 / MC_PAGE_SIZE;
 }
 
+/* VmLck is of addresses. What of it is private and resident a walk over all pages tells: where any is locked. */
+static uint64_t locked_pages(pid_t pid)
+{
+	uint64_t sum = 0, anon = 0, locked = 0;
+	FILE *f = open_proc(pid, "smaps");
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		take_pages(line, "Anonymous:", &anon);
+		if (strncmp(line, "Locked:", 7) != 0)
+			continue;
+		take_pages(line, "Locked:", &locked);
+		sum += locked < anon ? locked : anon;
+	}
+	if (f)
+		(void)fclose(f);
+	return sum;
+}
+
 /* A process that is dying has these lines no more: all 0. */
 static int real_usage(pid_t pid, struct world_usage *ret)
 {
@@ -75,13 +96,17 @@ static int real_usage(pid_t pid, struct world_usage *ret)
 		take_pages(line, "RssAnon:", &usage.anon);
 		take_pages(line, "RssFile:", &usage.file);
 		take_pages(line, "VmSwap:", &usage.swap);
+		take_pages(line, "VmLck:", &usage.locked);
+		take_pages(line, "VmStk:", &usage.stack);
 	}
 	(void)fclose(f);
+	if (usage.locked)
+		usage.locked = locked_pages(pid);
 	*ret = usage;
 	return 0;
 }
 
-static int real_resident(pid_t pid, struct world_resident *ret)
+static int read_resident(pid_t pid, struct world_resident *ret)
 {
 	unsigned long long size, resident, shared;
 	char path[64], text[128];
@@ -101,10 +126,71 @@ static int real_resident(pid_t pid, struct world_resident *ret)
 		return -EPROTO;
 	ret->anon = resident > shared ? resident - shared : 0;
 	ret->shared = shared;
+	ret->size = size;
 	return 0;
 }
 
-static int real_proportional(pid_t pid, uint64_t *ret_pages)
+/* What /proc says of a process it says of its first thread: nothing when that has ended before the others.
+ * Another thread with memory then; 0 when there is none. */
+static pid_t other_thread(pid_t pid)
+{
+	char path[64];
+	struct dirent *entry;
+	pid_t found = 0;
+	DIR *d;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	d = opendir(path);
+	while (d && !found && (entry = readdir(d)) != NULL) {
+		pid_t tid = (pid_t)atoi(entry->d_name);
+		struct world_resident r;
+
+		if (tid > 0 && tid != pid && read_resident(tid, &r) == 0 && r.anon + r.shared != 0)
+			found = tid;
+	}
+	if (d)
+		(void)closedir(d);
+	return found;
+}
+
+static int real_resident(pid_t pid, struct world_resident *ret)
+{
+	int err = read_resident(pid, ret);
+	pid_t tid;
+
+	if (err || ret->anon + ret->shared != 0)
+		return err;
+	tid = other_thread(pid);
+	return tid ? read_resident(tid, ret) : 0;
+}
+
+static uint64_t real_spent_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* The name in field 2 may hold anything: minflt is the eighth behind the last ')'. */
+static int real_faults(pid_t pid, uint64_t *ret)
+{
+	FILE *f = open_proc(pid, "stat");
+	unsigned long long faults;
+	char line[1024];
+	const char *p;
+
+	if (!f)
+		return proc_error();
+	p = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+	(void)fclose(f);
+	if (!p || sscanf(p, ") %*c %*d %*d %*d %*d %*d %*u %llu", &faults) != 1)
+		return -ESRCH;
+	*ret = faults;
+	return 0;
+}
+
+static int read_proportional(pid_t pid, uint64_t *ret_pages)
 {
 	FILE *f = open_proc(pid, "smaps_rollup");
 	char line[128];
@@ -119,6 +205,14 @@ static int real_proportional(pid_t pid, uint64_t *ret_pages)
 		return -ESRCH;
 	*ret_pages = pages;
 	return 0;
+}
+
+static int real_proportional(pid_t pid, uint64_t *ret_pages)
+{
+	int err = read_proportional(pid, ret_pages);
+	pid_t tid = err == -ESRCH ? other_thread(pid) : 0;
+
+	return tid ? read_proportional(tid, ret_pages) : err;
 }
 
 static bool is_counters(const char *line, dev_t device, ino_t counters)
@@ -180,6 +274,12 @@ const struct world world_real = {
 	.usage = real_usage,
 	.resident = real_resident,
 	.proportional = real_proportional,
+	.faults = real_faults,
+	.spent_ns = real_spent_ns,
 	.image = real_image,
 	.comm = real_comm,
+	.mappings = mapped_list,
+	.is_memory = mapped_is_memory,
+	.object = mapped_object,
+	.touched = mapped_touched,
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What changes groups: create, remove, set, kill. */
+/* What changes groups and who is in them: create, remove, set, kill, move. */
 #include "memctl/client.h"
 #include "memctl/error.h"
 
@@ -139,4 +139,15 @@ int memctl_kill(struct memctl *m, const char *group, int signal)
 	killed = (int)json_integer_value(json_object_get(reply, "killed"));
 	json_decref(reply);
 	return killed;
+}
+
+int memctl_move(struct memctl *m, pid_t pid, const char *group, const char *charges)
+{
+	json_t *request = client_new_request("move", group);
+
+	if (request)
+		(void)json_object_set_new(request, "pid", json_integer(pid));
+	if (request && charges)
+		(void)json_object_set_new(request, "charges", json_string(charges));
+	return client_request(m, request, NULL);
 }

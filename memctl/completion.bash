@@ -20,6 +20,8 @@ _memctl_words() { # COMMAND CURRENT PREVIOUS
 	run:*:-g | run:*:--group) _memctl_groups ;;
 	*:-*:*) _memctl_options "$1" ;;
 	daemon:*) echo start stop status ;;
+	move:*:-c | move:*:--charges) echo anon file anon,file ;;
+	move:*:move) memctl daemon status >/dev/null 2>&1 && memctl ps -f pid --no-header 2>/dev/null ;;
 	help:*) memctl help --names ;;
 	get:*:get | set:*:set) _memctl_groups ;;
 	get:*) _memctl_keys ;;

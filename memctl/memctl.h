@@ -129,6 +129,12 @@ int memctl_members(struct memctl *m, const char *group, unsigned flags, memctl_m
 /* Sends a signal to all members of `group` and below. Returns how many got it. */
 int memctl_kill(struct memctl *m, const char *group, int signal);
 
+/* Moves a running member to another group: what it charges from now on goes there. `charges` is what
+ * it has charged already and takes along, in full or the move fails with -ENOMEM: "anon", "file",
+ * "anon,file" or "" (nothing); NULL: as the group's memory.move_charge_at_immigrate says. -ESRCH: no
+ * such member. */
+int memctl_move(struct memctl *m, pid_t pid, const char *group, const char *charges);
+
 /* ---- the daemon -------------------------------------------------------------------------- */
 
 /* Calls `fn` for each thing the daemon says about itself; `key` names it. */

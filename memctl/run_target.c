@@ -66,11 +66,38 @@ int run_target_find(char **argv, struct run_target *ret)
 
 #define SEPARATORS ": "
 
+#define ALLOCATOR "MEMCTL_ALLOCATOR"
+
+static bool keeps_malloc(void)
+{
+	const char *allocator = getenv(ALLOCATOR);
+
+	return allocator && strcmp(allocator, "system") == 0;
+}
+
+static int check_allocator(void)
+{
+	const char *allocator = getenv(ALLOCATOR);
+
+	if (!allocator || strcmp(allocator, "jemalloc") == 0 || keeps_malloc())
+		return 0;
+	return say_failed("run", ALLOCATOR "=%s: it is jemalloc (the default) or system", allocator);
+}
+
+/* Of two libraries in one directory the one that leaves malloc alone, or the one that does not. */
 static const char *library_path(void)
 {
 	const char *path = getenv("MEMCTL_PRELOAD");
+	static char sister[4096];
+	size_t n;
 
-	return path && *path ? path : PKGLIBDIR "/libmemctl-preload.so";
+	if (!path || !*path)
+		path = PKGLIBDIR "/libmemctl-preload.so";
+	n = strlen(path);
+	if (!keeps_malloc() || n < 3 || n + sizeof("-system") > sizeof(sister) || strcmp(path + n - 3, ".so") != 0)
+		return path;
+	(void)snprintf(sister, sizeof(sister), "%.*s-system.so", (int)n - 3, path);
+	return sister;
 }
 
 static int check_library(const char *path)
@@ -117,7 +144,7 @@ static void copy_others(char *to, const char *list, const char *ours)
 
 		if (n && !is_entry(list, n, ours)) {
 			to += sprintf(to, "%s%.*s", ":", (int)n, list);
-			if (names_allocator(list, n))
+			if (names_allocator(list, n) && !keeps_malloc())
 				say_note("run",
 					 "LD_PRELOAD names the allocator %.*s; memctl's own malloc "
 					 "comes first "
@@ -134,7 +161,7 @@ static int set_preload(const struct run_target *t)
 	const char *users = getenv("LD_PRELOAD");
 	char *list;
 
-	if (t->keeps_preload && check_library(ours))
+	if (check_allocator() || (t->keeps_preload && check_library(ours)))
 		return SAY_RUN_FAILED;
 	list = malloc(strlen(ours) + 2 * strlen(users ? users : "") + 2);
 	if (!list)

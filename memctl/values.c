@@ -80,13 +80,9 @@ void values_add_number(struct values *v, const char *key, uint64_t number, enum 
 static const struct {
 	const char *field, *meaning;
 } fields[] = {
-	{ "committed", "all that is charged: the same as memory.current" },
-	{ "file", "mapped files, as /proc shows them: seen, not charged" },
-	{ "swap", "what the kernel has paged out, as /proc shows it: seen, not charged" },
-	{ "stock", "taken in advance by members, not used yet" },
-#define CLASS(id, name, sentence) { name, sentence },
-#include "accounting/classes.def"
-#undef CLASS
+#define STAT(id, name, sentence) { name, sentence },
+#include "accounting/stats.def"
+#undef STAT
 #define EVENT(id, name, sentence) { name, sentence },
 #include "accounting/events.def"
 #undef EVENT

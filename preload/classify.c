@@ -18,7 +18,7 @@ static enum class private_class(int flags)
 
 enum classify_verdict classify_mapping(int prot, int flags, enum class *ret_class)
 {
-	if (!(flags & MAP_ANONYMOUS))
+	if (!(flags & MAP_ANONYMOUS) || flags & MAP_HUGETLB)
 		return CLASSIFY_IGNORE;
 	if ((flags & MAP_TYPE) != MAP_PRIVATE) {
 		*ret_class = CLASS_SHMEM;

@@ -15,7 +15,9 @@ enum classify_verdict {
  *   private anonymous           anon; stack with MAP_STACK; a reservation with PROT_NONE
  *   shared anonymous            shmem
  *   MAP_LOCKED                  pinned instead of anon
- *   files                       ignored: a page of theirs is the page cache's until it is written */
+ *   files                       ignored: a page of theirs is the page cache's until it is written
+ *   MAP_HUGETLB                 ignored: a pool of the administrator's, which the kernel's controller leaves
+ *                               out too */
 enum classify_verdict classify_mapping(int prot, int flags, enum class *ret_class);
 
 /* True when a mapping may only be granted, and charged as it becomes resident: not what is locked or filled

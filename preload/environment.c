@@ -7,6 +7,8 @@
 #include <string.h>
 
 #define LIBRARY "libmemctl-preload"
+#define LIBRARY_JEMALLOC LIBRARY ".so"
+#define LIBRARY_SYSTEM LIBRARY "-system.so"
 
 struct environment environment;
 
@@ -116,6 +118,28 @@ static char *put(char *to, const char *end, const char *text, size_t n)
 	return to + n;
 }
 
+/* The name of the library that `env` asks for; NULL: the one that we are. */
+static const char *wanted_name(char *const env[])
+{
+	const char *allocator = value_of(env, "MEMCTL_ALLOCATOR");
+
+	if (!allocator)
+		return NULL;
+	return strcmp(allocator, "system") == 0 ? LIBRARY_SYSTEM : LIBRARY_JEMALLOC;
+}
+
+/* Our entry, or its sister's in the same directory. */
+static bool write_library(struct environment_copy *copy, const char *name)
+{
+	const char *own = environment.preload;
+	const char *slash = strrchr(own, '/');
+	size_t n = name && slash ? (size_t)(slash + 1 - own) : strlen(own);
+	char *end = copy->library + sizeof(copy->library);
+	char *to = put(copy->library, end, own, n);
+
+	return put(to, end, name && slash ? name : "", name && slash ? strlen(name) : 0) != NULL;
+}
+
 /* "LD_PRELOAD=" with our entry first (or without it) and the others as they were. NULL: too long. */
 static char *write_preload(struct environment_copy *copy, const char *list, bool preloadable)
 {
@@ -124,7 +148,7 @@ static char *write_preload(struct environment_copy *copy, const char *list, bool
 	const char *separator = "";
 
 	if (preloadable) {
-		to = put(to, end, environment.preload, strlen(environment.preload));
+		to = put(to, end, copy->library, strlen(copy->library));
 		separator = ":";
 	}
 	while (list && *list) {
@@ -154,17 +178,21 @@ static size_t append(char **env, size_t n, char *entry)
 	return n;
 }
 
-static bool is_first(const char *list)
+static bool is_first(const char *list, const char *name)
 {
-	return list && is_ours(list, entry_length(list));
+	size_t n = list ? entry_length(list) : 0;
+	size_t tail = name ? strlen(name) : 0;
+
+	return list && is_ours(list, n) && n >= tail && (!name || memcmp(list + n - tail, name, tail) == 0);
 }
 
 void environment_fill(struct environment_copy *copy, char *const env[], bool preloadable)
 {
 	const char *list = value_of(env, "LD_PRELOAD");
+	const char *name = wanted_name(env);
 	bool have_own = environment.preload[0] != 0;
-	bool rewrite = have_own && (preloadable ? !is_first(list) : list != NULL) &&
-		       write_preload(copy, list, preloadable);
+	bool rewrite = have_own && (preloadable ? !is_first(list, name) : list != NULL) &&
+		       write_library(copy, name) && write_preload(copy, list, preloadable);
 	size_t n = 0;
 
 	for (; env && *env; env++)

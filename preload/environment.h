@@ -25,6 +25,7 @@ bool environment_start(void);
 struct environment_copy {
 	char **env;	/* NULL-terminated; entries point into the original or below */
 	size_t entries; /* capacity of env */
+	char library[ENVIRONMENT_VALUE_MAX];
 	char preload[ENVIRONMENT_VALUE_MAX * 2];
 	char group[ENVIRONMENT_VALUE_MAX + 16];
 	char dir[216];
@@ -35,7 +36,8 @@ size_t environment_entries(char *const env[]);
 
 /* Fills copy->env (of copy->entries entries) with env, and sees to it that our library is first of
  * LD_PRELOAD and the group known (`preloadable`), or that our library is not there at all. Values the
- * program set for MEMCTL_* itself are kept. Where LD_PRELOAD is too long to be copied, it stays. */
+ * program set for MEMCTL_* itself are kept; MEMCTL_ALLOCATOR, where env has it, says which library of ours
+ * it is. Where LD_PRELOAD is too long to be copied, it stays. */
 void environment_fill(struct environment_copy *copy, char *const env[], bool preloadable);
 
 #endif

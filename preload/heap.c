@@ -3,6 +3,12 @@
 #include "preload/heap.h"
 
 #include "preload/jemalloc_joined.h"
+#include "preload/metadata.h"
+
+void heap_start(void)
+{
+	metadata_measure(true);
+}
 
 size_t heap_statistic(const char *name)
 {

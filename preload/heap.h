@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What is done to the heap as a whole. */
+/* What is done to the heap as a whole: jemalloc's (heap.c), or whatever the program has (heap_system.c). */
 #ifndef PRELOAD_HEAP_H
 #define PRELOAD_HEAP_H
 
 #include <stddef.h>
+
+/* When the library starts. */
+void heap_start(void);
 
 /* Gives unused pages of all arenas back; the bytes by which the heap shrank. */
 size_t heap_purge(void);

@@ -6,7 +6,6 @@
 #include "accounting/units.h"
 #include "preload/classify.h"
 #include "preload/export.h"
-#include "preload/jemalloc_joined.h"
 #include "preload/ledger.h"
 #include "preload/map.h"
 #include "preload/real.h"
@@ -330,32 +329,4 @@ EXPORT void *sbrk(intptr_t increment)
 	if (!map_is_on())
 		return real_sbrk()(increment);
 	return move_break(now, now + increment, move_to) ? (void *)-1 : now;
-}
-
-/* ---- what jemalloc calls: the kernel, and nothing of ours ------------------------------------------------ */
-
-void *mc_real_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
-{
-	return answer_pointer(sys_mmap(addr, length, prot, flags, fd, offset));
-}
-
-int mc_real_munmap(void *addr, size_t length)
-{
-	return answer(sys_munmap(addr, length));
-}
-
-int mc_real_madvise(void *addr, size_t length, int advice)
-{
-	return answer(sys_madvise(addr, length, advice));
-}
-
-int mc_real_mprotect(void *addr, size_t length, int prot)
-{
-	return answer(sys_call3(SYS_mprotect, addr, length, prot));
-}
-
-void *mc_real_sbrk(intptr_t increment)
-{
-	(void)increment;
-	return (void *)-1;
 }

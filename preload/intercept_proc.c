@@ -9,13 +9,11 @@
 #include "accounting/elf.h"
 #include "preload/environment.h"
 #include "preload/export.h"
-#include "preload/jemalloc_joined.h"
 #include "preload/real.h"
 #include "preload/self.h"
 
 #include <alloca.h>
 #include <errno.h>
-#include <pthread.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -228,29 +226,4 @@ EXPORT pid_t _Fork(void)
 	if (pid == 0)
 		self_after_fork();
 	return pid;
-}
-
-static int errno_at_start;
-
-void mc_heap_start(void *data)
-{
-	errno_at_start = errno;
-	je_sc_boot(data);
-}
-
-static void after_fork_in_child(void)
-{
-	je_jemalloc_postfork_child();
-	self_after_fork();
-}
-
-/* jemalloc asks at its start, which is earlier than any other library can: libc runs prepare handlers in
- * the reverse order of registration, so jemalloc's locks are taken last, and given back first. */
-int mc_real_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
-{
-	(void)prepare;
-	(void)parent;
-	(void)child;
-	errno = errno_at_start;
-	return pthread_atfork(je_jemalloc_prefork, je_jemalloc_postfork_parent, after_fork_in_child);
 }

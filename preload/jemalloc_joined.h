@@ -116,6 +116,21 @@ void *je_ecache_alloc_grow(void *tsdn, void *pac, void *ehooks, void *ecache, vo
 void *mc_ecache_alloc_grow(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size,
 			   size_t alignment, bool zero, bool guarded);
 
+/*
+ * Pages that are free but still committed go into a cache (dalloc) and come out again for an allocation (alloc;
+ * NULL where nothing fits) or when they are decommitted. An extent's size lies at JE_EXTENT_SIZE_AT, above twelve
+ * bits of something else.
+ */
+#define JE_EXTENT_SIZE_AT 16
+void *je_ecache_alloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size,
+		      size_t alignment, bool zero, bool guarded);
+void je_ecache_dalloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *extent);
+
+/* The same as pac.o calls them. */
+void *mc_ecache_alloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size,
+		      size_t alignment, bool zero, bool guarded);
+void mc_ecache_dalloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *extent);
+
 /* What jemalloc hands to pthread_atfork: call them in this order around the real fork. */
 void je_jemalloc_prefork(void);
 void je_jemalloc_postfork_parent(void);

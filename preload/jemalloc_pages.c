@@ -18,6 +18,7 @@
 #include "accounting/ticket.h"
 #include "preload/ledger.h"
 #include "preload/metadata.h"
+#include "preload/purgeable.h"
 #include "preload/residency.h"
 #include "preload/self.h"
 
@@ -215,6 +216,7 @@ bool mc_pages_decommit(void *addr, size_t size)
 			      : je_pages_decommit(addr, size))
 		return true;
 	give_back(addr, size, present);
+	purgeable_gone(pages_of(size));
 	return false;
 }
 

@@ -77,7 +77,7 @@ static const char *number(const char *p, uint64_t *ret)
 /* Private pages: resident less shared. */
 static bool read_resident(uint64_t *ret_pages)
 {
-	int fd = sys_openat(AT_FDCWD, "/proc/self/statm", O_RDONLY, 0);
+	int fd = sys_openat(AT_FDCWD, "/proc/thread-self/statm", O_RDONLY, 0);
 	uint64_t size, resident, shared;
 	char text[128];
 	long n;

@@ -101,24 +101,21 @@ static int join_group(uint16_t group, bool is_fork, uint32_t *ret_member)
 	return hello_join(environment.dir, environment.group, ret_member);
 }
 
-/* Charges go to the account of `group` from now on. */
-static int aim(struct self *self, uint16_t group)
+/* Charges go to this account, of `group`, from now on. */
+static void aim(struct self *self, uint16_t group, unsigned slot)
 {
-	int slot = member_account(&segment, self->member, RESOURCE_MEMORY, group);
-
-	if (slot >= 0)
-		mc_store_relaxed(&self->target,
-				 (uint64_t)slot << 32 |
-					 member_account_at(&segment, self->member, (unsigned)slot));
+	mc_store_relaxed(&self->target,
+			 (uint64_t)slot << 32 | member_account_at(&segment, self->member, slot));
 	mc_store_relaxed(&self->group, group);
 	last_group = group;
 	last_generation = segment.limits->group[group].generation;
-	return slot;
 }
 
 static void become_member(struct self *self, uint32_t member)
 {
 	struct member *m = member_of(&segment, member);
+	uint16_t group = mc_load_full(&m->group);
+	int slot = member_account(&segment, member, RESOURCE_MEMORY, group);
 
 	self->member = member;
 	self->actor.seg = &segment;
@@ -126,18 +123,29 @@ static void become_member(struct self *self, uint32_t member)
 	self->actor.member = member;
 	self->actor.pid = (uint32_t)sys_getpid();
 	self->asked = &m->group;
-	(void)aim(self, mc_load_full(&m->group));
+	aim(self, group, slot < 0 ? 0 : (unsigned)slot);
 	parent_member = member + 1;
 	last_family = mc_load_relaxed(&m->family);
 	mc_store_release(&self->state, SELF_MEMBER);
 }
 
-/* Moved to another group: what was charged stays where it is. Two threads at once do the same twice; who is
- * overtaken by a second move leaves an old group here, and the next call follows again. */
+/* Moved to another group: what was charged stays where it is. The daemon sees to it that there is an account of
+ * ours before it names the group; where there is none, it has moved us on in between. */
 static void follow(struct self *self)
 {
-	if (aim(self, mc_load_full(self->asked)) < 0)
-		self_mark_partial();
+	uint16_t group;
+	int slot;
+
+	do {
+		group = mc_load_full(self->asked);
+		slot = member_find_account(&segment, self->member, RESOURCE_MEMORY, group);
+	} while (slot < 0 && mc_load_full(self->asked) != group);
+	if (slot >= 0) {
+		aim(self, group, (unsigned)slot);
+		return;
+	}
+	mc_store_relaxed(&self->group, group);
+	member_set_flags(&segment, self->member, MEMBER_PARTIAL, 0);
 }
 
 /* What was taken while nobody could be charged. Counted under heap: nothing else comes so early. */

@@ -31,12 +31,14 @@ struct fake_process {
 	enum world_image image;
 	struct world_usage usage;
 	uint64_t proportional; /* its part of `anon` */
+	uint64_t faults;
 	int pidfd; /* the daemon's, readable at death */
 	bool no_pidfd;
 };
 
 static struct fake_process fake[16];
 static uint64_t fake_now = 1000000000;
+static uint64_t fake_spent;
 static struct daemon fixture;
 
 static struct fake_process *fake_find(pid_t pid)
@@ -110,6 +112,21 @@ static int fake_proportional(pid_t pid, uint64_t *ret_pages)
 	return 0;
 }
 
+static int fake_faults(pid_t pid, uint64_t *ret)
+{
+	struct fake_process *p = fake_find(pid);
+
+	if (!p)
+		return -ESRCH;
+	*ret = p->faults;
+	return 0;
+}
+
+static uint64_t fake_spent_ns(void)
+{
+	return fake_spent;
+}
+
 static int fake_image(pid_t pid, dev_t device, ino_t counters, enum world_image *ret)
 {
 	struct fake_process *p = fake_find(pid);
@@ -128,6 +145,13 @@ static int fake_comm(pid_t pid, char ret_comm[16])
 	return 0;
 }
 
+static int fake_mappings(pid_t pid, world_take_mapping *take, void *to)
+{
+	(void)take;
+	(void)to;
+	return fake_find(pid) ? 0 : -ESRCH;
+}
+
 static const struct world fake_world = {
 	.now_ns = fake_now_ns,
 	.pidfd_open = fake_pidfd_open,
@@ -136,8 +160,11 @@ static const struct world fake_world = {
 	.usage = fake_usage,
 	.resident = fake_resident,
 	.proportional = fake_proportional,
+	.faults = fake_faults,
+	.spent_ns = fake_spent_ns,
 	.image = fake_image,
 	.comm = fake_comm,
+	.mappings = fake_mappings,
 };
 
 static inline struct fake_process *fake_add(pid_t pid, uint64_t start_time)

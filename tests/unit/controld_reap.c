@@ -14,6 +14,7 @@ static void dead_members_are_settled(void **state)
 
 	(void)state;
 	fixture_charge(m, 1000);
+	p->usage.anon = 1000;
 	fixture_turn();
 	assert_int_equal(fixture_state(m), MEMBER_LIVE);
 	assert_int_equal(fixture_number("/", "memory.current"), 1000 * PAGE);

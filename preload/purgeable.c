@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* How much of the heap is charged and free. */
+#include "preload/purgeable.h"
+
+#include "accounting/member.h"
+#include "preload/jemalloc_joined.h"
+#include "preload/self.h"
+
+#include <stddef.h>
+
+/* Before the process is a member; a forked child begins where its parent was, and counts on from 0. */
+static mc_word early;
+
+/* Where in an arena the cache of dirty extents lies: what is freed goes there. The caches that stay empty are asked
+ * by the same calls. 0: nothing was freed yet. */
+static mc_word dirty_at;
+
+static mc_word *counter(void)
+{
+	const struct self *self = self_get();
+
+	return self ? &member_of(self->actor.seg, self->member)->purgeable : &early;
+}
+
+static uint64_t size_of(const void *extent)
+{
+	size_t size;
+
+	__builtin_memcpy(&size, (const char *)extent + JE_EXTENT_SIZE_AT, sizeof(size));
+	return size >> MC_PAGE_SHIFT;
+}
+
+static bool is_dirty(const void *pac, const void *ecache)
+{
+	return (uint64_t)((const char *)ecache - (const char *)pac) == mc_load_relaxed(&dirty_at);
+}
+
+uint64_t purgeable_pages(void)
+{
+	int64_t pages = (int64_t)mc_load_relaxed(counter());
+
+	return pages > 0 ? (uint64_t)pages : 0;
+}
+
+void purgeable_gone(uint64_t pages)
+{
+	mc_sub_relaxed(counter(), pages);
+}
+
+void mc_ecache_dalloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *extent)
+{
+	mc_store_relaxed(&dirty_at, (uint64_t)((char *)ecache - (char *)pac));
+	mc_add_relaxed(counter(), size_of(extent));
+	je_ecache_dalloc(tsdn, pac, ehooks, ecache, extent);
+}
+
+void *mc_ecache_alloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size,
+		      size_t alignment, bool zero, bool guarded)
+{
+	void *extent = je_ecache_alloc(tsdn, pac, ehooks, ecache, expand, size, alignment, zero, guarded);
+
+	if (extent && is_dirty(pac, ecache))
+		mc_sub_relaxed(counter(), size_of(extent));
+	return extent;
+}

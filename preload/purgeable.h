@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* How much of the heap is charged and free: jemalloc's caches of dirty extents, which a purge gives back.
+ * Counted where extents go in and come out, for jemalloc's own statistics take locks that our callers hold. */
+#ifndef PRELOAD_PURGEABLE_H
+#define PRELOAD_PURGEABLE_H
+
+#include <stdint.h>
+
+/* Pages in this process, and before it became a member. Any thread; a moment behind. */
+uint64_t purgeable_pages(void);
+
+/* So many were decommitted. */
+void purgeable_gone(uint64_t pages);
+
+#endif
