@@ -3,6 +3,7 @@
 #include "accounting/charge.h"
 
 #include "accounting/check.h"
+#include "accounting/reclaim.h"
 #include "accounting/step.h"
 #include "accounting/stock.h"
 
@@ -16,6 +17,7 @@ struct attempt {
 	uint16_t leaf;
 	uint64_t n;
 	uint32_t epoch;
+	unsigned how; /* enum charge_how */
 	uint16_t refused; /* the group that said no */
 	uint16_t over[GROUP_DEPTH_MAX + 1]; /* forced: the groups that are over their limit */
 	unsigned overs;
@@ -30,10 +32,12 @@ void charge_down(const struct segment *seg, unsigned resource, uint16_t group, u
 		STEP(U4);
 		if (err == -ESTALE)
 			return;
-		if (err == -EBUSY)
+		if (err == -EBUSY) {
 			(void)recount_wait(seg, resource);
-		else
-			group = group_parent(seg, group);
+			continue;
+		}
+		reclaim_made_room(seg, resource, group);
+		group = group_parent(seg, group);
 	}
 }
 
@@ -74,11 +78,32 @@ static int undo(const struct attempt *t, uint64_t b, uint16_t upto)
 	return -ENOMEM;
 }
 
+uint64_t charge_room_to_unwind(const struct segment *seg, unsigned resource, uint16_t group)
+{
+	uint64_t max = pool_max(seg, resource, group);
+
+	if (max >= PAGES_MAX || max < UNWIND_MAX_LEAST || seg->limits->group[group].oom_policy != OOM_FAIL)
+		return 0;
+	return max / UNWIND_PART > UNWIND_LEAST ? max / UNWIND_PART : UNWIND_LEAST;
+}
+
+/* Not exact when others charge at this moment: it is a courtesy, not a limit. */
+static bool would_take_the_last(const struct attempt *t, uint16_t group, uint64_t n)
+{
+	const struct segment *seg = t->by->seg;
+	uint64_t room = t->how & CHARGE_LARGE ? charge_room_to_unwind(seg, t->resource, group) : 0;
+
+	return room && pool_usage(mc_load_relaxed(&pool_of(seg, t->resource, group)->word)) + n + room >
+			       pool_max(seg, t->resource, group);
+}
+
 /* C4. 0; -ESTALE: again from C3; -ENOMEM: t->refused says who. */
 static int up(struct attempt *t, uint64_t b)
 {
 	for (uint16_t g = t->leaf; g != GROUP_NIL; g = group_parent(t->by->seg, g)) {
-		int err = pool_try_charge(t->by->seg, t->resource, g, b, t->epoch);
+		int err = would_take_the_last(t, g, b)
+				  ? -ENOMEM
+				  : pool_try_charge(t->by->seg, t->resource, g, b, t->epoch);
 
 		STEP(C4);
 		if (err == -ESTALE)
@@ -206,42 +231,65 @@ static bool fits_word(struct attempt *t)
 	       account_held(mc_load_relaxed(&t->account->word)) <= ACCOUNT_HELD_MAX - t->n;
 }
 
-static void count_refusal(const struct attempt *t)
+void charge_refuse(const struct actor *by, uint32_t account, uint64_t n, uint16_t group)
 {
-	const struct actor *by = t->by;
-
-	pool_count_refusal(by->seg, t->resource, t->refused, by->member, by->pid, t->n);
+	pool_count_refusal(by->seg, begin(by, account, n).resource, group, by->member, by->pid, n);
 	if (by->member != MEMBER_NIL)
 		mc_add_relaxed(&by->seg->counters->member[by->member].refused, 1);
 }
 
-int charge_try(const struct actor *by, uint32_t account, uint64_t n, uint16_t *ret_refused)
+int charge_try_as(const struct actor *by, uint32_t account, uint64_t n, unsigned how, uint16_t *ret_refused)
 {
 	struct attempt t = begin(by, account, n);
 	int err;
 
 	if (take_from_stock(t.account, n))
 		return 0;
+	t.how = how;
 	mc_add_full(by->open, 1); /* C2 */
 	STEP(C2);
 	err = fits_word(&t) ? try_slowly(&t) : -ENOMEM;
 	mc_sub_full(by->open, 1); /* C6 */
-	if (err)
-		count_refusal(&t);
-	if (err && ret_refused)
+	if (!err)
+		return 0;
+	pool_count_hit(by->seg, t.resource, t.refused);
+	if (!(how & CHARGE_FIRST))
+		charge_refuse(by, account, n, t.refused);
+	if (ret_refused)
 		*ret_refused = t.refused;
 	return err;
+}
+
+int charge_try(const struct actor *by, uint32_t account, uint64_t n, uint16_t *ret_refused)
+{
+	return charge_try_as(by, account, n, 0, ret_refused);
+}
+
+static bool has_room(const struct attempt *t)
+{
+	const struct segment *seg = t->by->seg;
+
+	for (uint16_t g = t->leaf; g != GROUP_NIL; g = group_parent(seg, g))
+		if (pool_usage(mc_load_relaxed(&pool_of(seg, t->resource, g)->word)) + t->n >
+			    pool_max(seg, t->resource, g) ||
+		    would_take_the_last(t, g, t->n))
+			return false;
+	return true;
 }
 
 bool charge_has_room(const struct actor *by, uint32_t account, uint64_t n)
 {
 	struct attempt t = begin(by, account, n);
 
-	for (uint16_t g = t.leaf; g != GROUP_NIL; g = group_parent(by->seg, g))
-		if (pool_usage(mc_load_relaxed(&pool_of(by->seg, t.resource, g)->word)) + n >
-		    pool_max(by->seg, t.resource, g))
-			return false;
-	return true;
+	return has_room(&t);
+}
+
+bool charge_has_room_large(const struct actor *by, uint32_t account, uint64_t n)
+{
+	struct attempt t = begin(by, account, n);
+
+	t.how = CHARGE_LARGE;
+	return has_room(&t);
 }
 
 uint64_t charge_least_max(const struct actor *by, uint32_t account)

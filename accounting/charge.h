@@ -46,11 +46,29 @@ struct actor {
  * group that refused, its failcnt and events are counted. Leaves errno alone. */
 int charge_try(const struct actor *by, uint32_t account, uint64_t n, uint16_t *ret_refused);
 
+enum charge_how {
+	CHARGE_LARGE = 1, /* under each limit that fails requests (oom_policy) and is not small itself, a little is
+			   * left to small ones, so that a program that was refused can still say so and clean up */
+	CHARGE_FIRST = 2, /* the caller makes room and tries again: a refusal counts as having met the limit, and
+			   * for good with charge_refuse */
+};
+int charge_try_as(const struct actor *by, uint32_t account, uint64_t n, unsigned how, uint16_t *ret_refused);
+
+/* `group` has refused so much for good. */
+void charge_refuse(const struct actor *by, uint32_t account, uint64_t n, uint16_t group);
+
+/* How much is left to small requests. */
+uint64_t charge_room_to_unwind(const struct segment *seg, unsigned resource, uint16_t group);
+#define UNWIND_MAX_LEAST (16u << (20 - MC_PAGE_SHIFT)) /* from this limit on */
+#define UNWIND_LEAST 16u			       /* units, */
+#define UNWIND_PART 200u			       /* or this part of the limit */
+
 /* Charges n units whatever the limits; each group that is over its max afterwards counts `cause`. */
 void charge_force(const struct actor *by, uint32_t account, uint64_t n, enum over cause);
 
 /* True when no limit would refuse n units now, stocks left aside. */
 bool charge_has_room(const struct actor *by, uint32_t account, uint64_t n);
+bool charge_has_room_large(const struct actor *by, uint32_t account, uint64_t n);
 
 /* The least max of the account's group and those above it. */
 uint64_t charge_least_max(const struct actor *by, uint32_t account);

@@ -22,7 +22,7 @@
 
 #include "accounting/atomic.h"
 
-#define LAYOUT_VERSION 2u
+#define LAYOUT_VERSION 3u
 #define LIMITS_MAGIC 0x6d656d63746c4c31ull   /* "memctlL1" */
 #define COUNTERS_MAGIC 0x6d656d63746c4331ull /* "memctlC1" */
 #define SEGMENT_READY 0x72656164u
@@ -34,6 +34,7 @@
 #define GROUP_NAME_MAX 63
 #define GROUP_PATH_MAX (GROUP_DEPTH_MAX * (GROUP_NAME_MAX + 1) + 1)
 #define RESOURCES_MAX 16
+#define MEMBER_TOLD_MAX 2
 #define MEMBER_ACCOUNTS_MAX 15 /* the ledger has four bits for the account */
 
 #define GROUP_ROOT 0u
@@ -118,7 +119,8 @@ struct limits_header {
 	mc_word32 groups_used;	/* sync: daemon; high-water mark of group slots */
 	uint64_t instance;	/* sync: const; random, tells two segments of one directory apart */
 	mc_word32 groups_gone;	/* sync: daemon; slots that are GONE or COOLING */
-	uint32_t unused0;
+	mc_word32 tell_at;	/* sync: daemon; members that end from then on (ms of CLOCK_MONOTONIC) fill in
+				 * member.told; 0: nobody */
 	uint64_t unused[1];
 	struct {
 		mc_word32 used; /* sync: release when registered */
@@ -149,9 +151,10 @@ struct limits_map {
 struct pool {
 	mc_word word;	   /* sync: compare-and-swap by everybody [O1] [O2] [O3] */
 	mc_word32 stocked; /* sync: full; an account below took stock since the last drain [O5] */
-	mc_word32 unused0;
+	mc_word32 waited;  /* sync: full; somebody waits for room here [O9] */
 	mc_word peak;	   /* sync: relaxed; highest usage since the last reset */
-	uint64_t unused1[5];
+	mc_word oom;	   /* sync: compare-and-swap; member + 1 (32) | pages (32): who asks for a kill; 0 nobody */
+	uint64_t unused1[4];
 
 	mc_word failcnt;       /* sync: relaxed; charges refused here */
 	mc_word event[EVENTS]; /* sync: relaxed; this group and all below */
@@ -193,6 +196,7 @@ enum member_flag {
 	MEMBER_FOREIGN = 4,   /* pid is of the daemon's namespace, told by SO_PEERCRED */
 	MEMBER_RESTRICTED = 8, /* may not use the daemon's rights (setuid image) */
 	MEMBER_SHARES = 16, /* maps or attached memory that others may share */
+	MEMBER_FORKED = 32, /* this image began by a fork: it shares private pages with its family */
 };
 
 /* One process. Key: pid and start time; the start time is what tells a reused pid. */
@@ -214,7 +218,23 @@ struct member {
 			       * pages, in pages, signed: shared objects, less pages that relatives pay for */
 
 	mc_word purgeable;    /* sync: relaxed; pages of the heap that are charged and free, signed */
-	uint64_t unused[15];
+
+	/* Asking it for pages, see reclaim.h; times in ms of CLOCK_MONOTONIC. */
+	mc_word32 ask;	      /* sync: futex [O8]; raised by whoever wants pages of it */
+	mc_word32 answered;   /* sync: full; the value of `ask` that was met last */
+	mc_word32 answers;    /* sync: owner; 1: a thread of it listens */
+	mc_word32 asked_at;   /* sync: relaxed; when the oldest ask came that is not answered yet */
+	mc_word wanted;	      /* sync: full; pages that were asked for and not looked at yet */
+	mc_word scanned;      /* sync: relaxed; pages that reclaim looked at, since it joined */
+	mc_word reclaimed;    /* sync: relaxed; and that it gave back */
+	mc_word stall_ns;     /* sync: relaxed; time its threads waited for memory, all together */
+
+	/* Its largest shared anonymous mappings when it ended, where header.tell_at asks for them. */
+	struct told {
+		mc_word start; /* sync: release, after pages; address, 0 none */
+		mc_word pages; /* sync: relaxed; resident of what is mapped there, by whomever */
+	} told[MEMBER_TOLD_MAX];
+	uint64_t unused[5];
 };
 
 struct counters_header {
@@ -237,6 +257,9 @@ struct counters_header {
 	_Alignas(64) mc_word32 bell;	 /* sync: futex */
 	mc_word32 bell_waiting;		 /* sync: full; the daemon sleeps on bell */
 	mc_word32 members_changed;	 /* sync: full; somebody joined, left or is about to exec */
+
+	/* What waiters for room sleep on; see reclaim.h. A line of its own. */
+	_Alignas(64) mc_word32 gave;	 /* sync: futex; somebody gave pages back on purpose, or made room */
 };
 
 /* The file "counters". Host resources come first: a member maps only what it uses. */

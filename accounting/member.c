@@ -3,6 +3,7 @@
 #include "accounting/member.h"
 
 #include "accounting/bell.h"
+#include "accounting/reclaim.h"
 #include "accounting/step.h"
 #include "accounting/sys.h"
 
@@ -130,9 +131,12 @@ static void fill(struct member *m, uint64_t start_time, uint16_t group, const ch
 	mc_store_relaxed(&m->refused, 0);
 	mc_store_relaxed(&m->offset, 0);
 	mc_store_relaxed(&m->purgeable, 0);
+	reclaim_forget(m);
 	mc_add_relaxed(&m->generation, 1);
 	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++)
 		mc_store_relaxed(&m->account[i], 0);
+	for (unsigned i = 0; i < MEMBER_TOLD_MAX; i++)
+		mc_store_relaxed(&m->told[i].start, 0);
 	set_comm(m, comm);
 }
 
@@ -159,15 +163,9 @@ uint32_t member_new_family(const struct segment *seg)
 	return mc_add_relaxed(&seg->counters->header.families, 1) + 1;
 }
 
-int member_join(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,
-		enum member_state state, const char *comm, uint32_t *ret_member)
-{
-	return member_join_family(seg, pid, start_time, group, state, comm, member_new_family(seg),
-				  ret_member);
-}
-
-int member_join_family(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,
-		       enum member_state state, const char *comm, uint32_t family, uint32_t *ret_member)
+/* `family` 0: of none. */
+static int join(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,
+		enum member_state state, const char *comm, uint32_t family, uint32_t *ret_member)
 {
 	uint32_t generation = seg->limits->group[group].generation;
 	uint32_t slot = 0;
@@ -178,7 +176,8 @@ int member_join_family(const struct segment *seg, uint32_t pid, uint64_t start_t
 	STEP(J1);
 	mc_store_full(pid_hint(seg, pid), slot + 1);
 	fill(member_of(seg, slot), start_time, group, comm);
-	mc_store_relaxed(&member_of(seg, slot)->family, family);
+	mc_store_relaxed(&member_of(seg, slot)->family, family ? family : member_new_family(seg));
+	mc_store_relaxed(&member_of(seg, slot)->flags, family ? MEMBER_FORKED : 0);
 	err = member_account(seg, slot, RESOURCE_MEMORY, group);
 	if (err < 0)
 		goto undo;
@@ -194,6 +193,18 @@ int member_join_family(const struct segment *seg, uint32_t pid, uint64_t start_t
 undo:
 	give_up(seg, slot);
 	return err;
+}
+
+int member_join(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,
+		enum member_state state, const char *comm, uint32_t *ret_member)
+{
+	return join(seg, pid, start_time, group, state, comm, 0, ret_member);
+}
+
+int member_join_family(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,
+		       enum member_state state, const char *comm, uint32_t family, uint32_t *ret_member)
+{
+	return join(seg, pid, start_time, group, state, comm, family, ret_member);
 }
 
 static bool is_member(const struct segment *seg, uint32_t slot, uint32_t pid, uint64_t start_time)

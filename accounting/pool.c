@@ -105,18 +105,22 @@ static void keep_comm(struct pool *pool, const char *comm)
 	mc_store_relaxed(&pool->refused_comm[1], word[1]);
 }
 
+void pool_count_hit(const struct segment *seg, unsigned resource, uint16_t group)
+{
+	mc_add_relaxed(&pool_of(seg, resource, group)->failcnt, 1);
+	pool_count_event(seg, resource, group, EVENT_MAX);
+}
+
 void pool_count_refusal(const struct segment *seg, unsigned resource, uint16_t group, uint32_t member,
 			uint32_t pid, uint64_t n)
 {
 	struct pool *pool = pool_of(seg, resource, group);
 
-	mc_add_relaxed(&pool->failcnt, 1);
 	mc_store_relaxed(&pool->refused_units, n);
 	mc_store_relaxed(&pool->refused_member, member);
 	mc_store_relaxed(&pool->refused_pid, pid);
 	if (member < MEMBERS_MAX)
 		keep_comm(pool, seg->counters->member[member].comm);
-	pool_count_event(seg, resource, group, EVENT_MAX);
 	pool_count_event(seg, resource, group, EVENT_OOM);
 }
 

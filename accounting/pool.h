@@ -78,7 +78,10 @@ void pool_count_event(const struct segment *seg, unsigned resource, uint16_t gro
 /* Counts a charge that was forced over the limit at `group`. */
 void pool_count_over(const struct segment *seg, unsigned resource, uint16_t group, enum over cause);
 
-/* Counts a refusal at the refusing group: failcnt there alone, events max and oom; keeps who it was. */
+/* Counts a charge that met the limit: failcnt of the group alone, event max. */
+void pool_count_hit(const struct segment *seg, unsigned resource, uint16_t group);
+
+/* Counts one that was refused for good: event oom; keeps who it was. */
 void pool_count_refusal(const struct segment *seg, unsigned resource, uint16_t group, uint32_t member,
 			uint32_t pid, uint64_t n);
 

@@ -2,6 +2,7 @@
 /* Taking back what a dead process, or a replaced image, still holds. */
 #include "accounting/settle.h"
 
+#include "accounting/reclaim.h"
 #include "accounting/step.h"
 
 #include <errno.h>
@@ -139,12 +140,13 @@ int settle_exec(const struct segment *seg, uint32_t member, uint16_t asked, cons
 	mc_store_relaxed(&m->family, member_new_family(seg));
 	mc_store_relaxed(&m->offset, 0);
 	mc_store_relaxed(&m->purgeable, 0);
+	reclaim_forget(m);
 	if (mc_load_relaxed(&m->asked) != asked) {
 		mc_store_relaxed(&m->asked, asked);
 		mc_store_full(&m->group, asked);
 	}
 	err = member_account(seg, member, RESOURCE_MEMORY, mc_load_full(&m->group));
-	member_set_flags(seg, member, 0, MEMBER_EXECING | MEMBER_PARTIAL | MEMBER_SHARES);
+	member_set_flags(seg, member, 0, MEMBER_EXECING | MEMBER_PARTIAL | MEMBER_SHARES | MEMBER_FORKED);
 	mc_store_full(&m->open, 0);
 	return err < 0 ? err : 0;
 }

@@ -21,6 +21,17 @@ static inline int ticket_reserve(const struct actor *by, uint32_t account, uint6
 	return err;
 }
 
+/* The same where the caller makes room and tries again (CHARGE_FIRST). */
+static inline int ticket_reserve_first(const struct actor *by, uint32_t account, uint64_t units,
+				       struct ticket *t, uint16_t *ret_refused)
+{
+	int err = charge_try_as(by, account, units, CHARGE_FIRST, ret_refused);
+
+	t->account = account;
+	t->units = err ? 0 : units;
+	return err;
+}
+
 /* The call took `actual` units (at most what is reserved) of this class; the rest goes back. */
 static inline void ticket_commit(const struct actor *by, struct ticket *t, uint64_t actual,
 				 enum class class)

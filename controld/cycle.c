@@ -5,6 +5,7 @@
 #include "accounting/snapshot.h"
 #include "controld/log.h"
 #include "controld/loop.h"
+#include "controld/observe.h"
 #include "controld/reap.h"
 #include "controld/residency.h"
 #include "controld/tidy.h"
@@ -23,6 +24,7 @@ static void turn(struct served *s, uint64_t now_ns)
 	if (reap(s, now_ns))
 		loop_request_turn(s->daemon);
 	residency(s, now_ns);
+	observe(s, now_ns);
 	tidy(s, &snap);
 	snapshot_free(&snap);
 }

@@ -13,7 +13,7 @@
  * Blocks are also what was swapped out.
  *
  * What is left for users without privilege is shared anonymous memory, and what nobody has open:
- * there only the page tables of those who map it tell. A page that never was in one of them is not
+ * there only the page tables of those who map it tell. A page that is in none of them is not
  * seen. */
 #ifndef CONTROLD_MAPPED_H
 #define CONTROLD_MAPPED_H

@@ -7,6 +7,7 @@
 #include "controld/log.h"
 #include "controld/loop.h"
 #include "controld/residency.h"
+#include "controld/shmem.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -35,6 +36,7 @@ void reap_forget_all(struct served *s)
 
 static unsigned settle(struct served *s, uint32_t slot)
 {
+	shmem_learn(s, slot);
 	forget(s, slot);
 	(void)settle_dead(&s->actor, slot);
 	return 1;

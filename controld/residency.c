@@ -15,6 +15,7 @@
 #define PERIOD_MIN_NS (100 * MS)
 #define PERIOD_MAX_NS (1000 * MS)
 #define FRESH_NS (5 * MS)
+#define LOOKS_MAX 128u /* in one turn: deaths and requests wait for its end */
 #define YOUTH_NS (100 * MS)
 
 static struct look *look_of(const struct served *s, uint32_t member)
@@ -69,17 +70,26 @@ static bool has_faulted(struct served *s, uint32_t member)
 	return changed;
 }
 
-static void measure(struct served *s, uint32_t member)
+static void see(struct served *s, uint32_t member)
 {
 	struct look *l = look_of(s, member);
-	struct world_resident r;
+
+	l->is_seen = s->daemon->world->resident((pid_t)s->watch[member].pid, &l->resident) == 0;
+}
+
+static void measure(struct served *s, uint32_t member, uint64_t now_ns)
+{
+	struct look *l = look_of(s, member);
 	uint64_t anon = l->anon;
 
-	l->is_seen = s->daemon->world->resident((pid_t)s->watch[member].pid, &r) == 0;
+	if (!l->is_seen)
+		see(s, member);
 	if (!l->is_seen)
 		return;
-	l->anon = r.anon;
-	family_note(s, member, has_faulted(s, member) || l->anon != anon);
+	l->anon = l->resident.anon;
+	l->has_part |= !family_has_relatives(s, member);
+	if (has_faulted(s, member) || l->anon != anon)
+		family_note(s, member, now_ns);
 }
 
 static uint64_t private_part(const struct look *l)
@@ -100,7 +110,7 @@ static uint64_t should_hold(struct served *s, uint32_t member)
 	l->taken_over = drop(l->discount, l->discount_held) + drop(l->paid, paid);
 	l->discount_held = l->discount;
 	l->paid = paid;
-	l->total = private_part(l) + paid;
+	l->total = (family_has_part(s, member) || !family_has_relatives(s, member) ? private_part(l) : 0) + paid;
 	mc_store_relaxed(&member_of(&s->seg, member)->offset, l->total - l->anon);
 	return l->total;
 }
@@ -251,16 +261,26 @@ static bool settle_committed(struct served *s, uint32_t member, uint64_t now_ns)
 
 /* ---- when ---------------------------------------------------------------------------------------------- */
 
-/* A quarter below a limit what is touched must be noticed soon. */
+/* What was granted to it, and it may touch without another word. */
+static uint64_t granted(const struct served *s, uint32_t member)
+{
+	uint64_t asked = committed(s, member);
+	uint64_t held = member_held(&s->seg, member, RESOURCE_MEMORY);
+
+	return asked < PAGES_MAX && asked > held ? asked - held : 0;
+}
+
+/* A quarter below a limit, or where what was granted would pass it, what is touched must be noticed soon. */
 static bool is_limit_near(const struct served *s, uint32_t member)
 {
 	uint16_t g = mc_load_full(&member_of(&s->seg, member)->group);
+	uint64_t may_touch = granted(s, member);
 
 	for (; g != GROUP_NIL; g = group_parent(&s->seg, g)) {
 		uint64_t max = pool_max(&s->seg, RESOURCE_MEMORY, g);
 		uint64_t usage = pool_usage(mc_load_relaxed(&pool_of(&s->seg, RESOURCE_MEMORY, g)->word));
 
-		if (max < PAGES_MAX && usage > max - max / 4)
+		if (max < PAGES_MAX && (usage > max - max / 4 || usage + may_touch > max))
 			return true;
 	}
 	return false;
@@ -293,16 +313,33 @@ static void settle(struct served *s, uint32_t member, uint64_t now_ns)
 		moved = settle_committed(s, member, now_ns);
 	else if (l->is_seen)
 		moved = settle_to(s, member, should_hold(s, member), now_ns) || l->total != total;
+	l->is_seen = false;
 	schedule(s, member, moved, now_ns);
 }
 
-/* Before anybody is measured: what one maps or touches may be another's to pay for. */
-static void look_at_shared(struct served *s, uint32_t member, uint64_t now_ns)
+static void choose(struct served *s, uint32_t member)
 {
+	look_of(s, member)->is_chosen = true;
+}
+
+/* Who pays more or less from now on. */
+static void choose_payers(struct served *s)
+{
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
+		if (is_looked_at(s, i) && look_of(s, i)->due_ns == 1)
+			choose(s, i);
+}
+
+/* Before anybody is measured: what one maps or touches may be another's to pay for. */
+static void look_at_shared(struct served *s, uint32_t member, bool asked, uint64_t now_ns)
+{
+	struct look *l = look_of(s, member);
+
+	see(s, member);
 	if (is_committing(s, member))
 		shmem_forget(s, member);
-	else
-		shmem_look(s, member, now_ns);
+	else if (l->is_seen)
+		shmem_look(s, member, &l->resident, asked, now_ns);
 }
 
 static uint32_t next_chosen(const struct served *s, uint32_t from)
@@ -318,10 +355,11 @@ static uint32_t next_chosen(const struct served *s, uint32_t from)
 static void look_at_chosen(struct served *s, bool asked, uint64_t now_ns)
 {
 	for (uint32_t i = next_chosen(s, 0); i != MEMBER_NIL; i = next_chosen(s, i + 1))
-		look_at_shared(s, i, now_ns);
+		look_at_shared(s, i, asked, now_ns);
+	choose_payers(s);
 	for (uint32_t i = next_chosen(s, 0); i != MEMBER_NIL; i = next_chosen(s, i + 1))
 		if (!is_committing(s, i))
-			measure(s, i);
+			measure(s, i, now_ns);
 	family_roll_up(s, asked, now_ns);
 	for (uint32_t i = next_chosen(s, 0); i != MEMBER_NIL; i = next_chosen(s, i + 1))
 		settle(s, i, now_ns);
@@ -333,30 +371,22 @@ static bool is_due(const struct served *s, uint32_t member, uint64_t now_ns)
 
 	if (l->due_ns == 0)
 		l->due_ns = now_ns + FIRST_LOOK_NS;
+	if (l->at_ns && shmem_is_new(s, member) && !is_committing(s, member))
+		return true;
 	return l->due_ns <= now_ns || shmem_is_stale(s, member);
-}
-
-static void choose(struct served *s, uint32_t member)
-{
-	look_of(s, member)->is_chosen = true;
-	family_make_due(s, member);
-}
-
-/* A newcomer shares nothing with others but what they have in full: it may wait for its first look. */
-static void choose_relatives(struct served *s)
-{
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
-		if (is_looked_at(s, i) && family_is_due(s, i))
-			look_of(s, i)->is_chosen = true;
 }
 
 void residency(struct served *s, uint64_t now_ns)
 {
-	family_count(s);
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
-		if (is_looked_at(s, i) && is_due(s, i, now_ns))
+	unsigned chosen = 0;
+
+	family_count(s, now_ns);
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL && chosen < LOOKS_MAX;
+	     i = served_next_member(s, i + 1))
+		if (is_looked_at(s, i) && is_due(s, i, now_ns)) {
 			choose(s, i);
-	choose_relatives(s);
+			chosen++;
+		}
 	look_at_chosen(s, false, now_ns);
 	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
 		if (look_of(s, i)->due_ns && is_looked_at(s, i))
@@ -374,12 +404,11 @@ static bool is_to_be_refreshed(const struct served *s, uint32_t member, uint64_t
 
 void residency_refresh(struct served *s, uint16_t group, uint64_t now_ns)
 {
-	family_count(s);
+	family_count(s, now_ns);
 	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
 		if (is_to_be_refreshed(s, i, now_ns) &&
 		    group_is_within(&s->seg, mc_load_full(&member_of(&s->seg, i)->group), group))
 			choose(s, i);
-	choose_relatives(s);
 	look_at_chosen(s, true, now_ns);
 }
 
@@ -400,10 +429,9 @@ int residency_snapshot(struct served *s, uint16_t group, uint64_t now_ns, struct
 
 void residency_look_at(struct served *s, uint32_t member, uint64_t now_ns)
 {
-	family_count(s);
+	family_count(s, now_ns);
 	if (is_looked_at(s, member))
 		choose(s, member);
-	choose_relatives(s);
 	look_at_chosen(s, true, now_ns);
 }
 

@@ -6,6 +6,7 @@
 
 #include "accounting/charge.h"
 #include "controld/complaint.h"
+#include "controld/world.h"
 
 #include <pthread.h>
 #include <sys/types.h>
@@ -19,19 +20,21 @@ struct look {
 	uint64_t period_ns;
 	uint64_t total;     /* what it should hold */
 	uint64_t anon;      /* private pages, shared copies in full */
-	uint64_t shared;    /* pages of files and shared memory */
+	struct world_resident resident; /* in this turn */
 	uint64_t missing;   /* resident, but the last look could not charge it */
 	uint64_t untouched; /* held above total after the last look */
 	uint64_t excess;    /* the same at excess_ns */
 	uint64_t excess_ns;
 	uint64_t discount;  /* of anon: what relatives pay for, as of the last rollup */
+	uint64_t born_ns; /* when it was seen first */
+	bool has_part;    /* it was rolled up with its family; family.c's */
 	uint64_t rolled; /* the discount that a rollup under way has found */
 	uint64_t discount_held; /* the discount, and what it paid for of shared objects, when it was last settled */
 	uint64_t paid;
 	uint64_t taken_over; /* by others, since then */
 	uint64_t faults;
 	bool is_chosen; /* in this turn */
-	bool is_seen;   /* anon is of this turn */
+	bool is_seen;   /* resident is of this turn */
 };
 
 /* What the daemon knows of a member slot; all zero: nothing. */
@@ -70,6 +73,9 @@ struct served {
 
 	struct shmem *shmem; /* who shares memory with whom; shmem.c's */
 	struct family *family; /* members that share pages; family.c's */
+
+	uint64_t observe_due_ns; /* when observe.c looks again, and from which member on */
+	uint32_t observe_from;
 
 	struct transient *transient;
 	uint32_t transient_count, transient_room;

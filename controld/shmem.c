@@ -17,7 +17,10 @@
 #define FRESH_NS         (5 * MS)
 #define GROWING_NS       (1000 * MS)  /* mappings of who grows are read so often */
 #define REREAD_NS        (15000 * MS) /* and of everybody: mappings may change and keep their sum */
-#define SHARE            100u         /* of the time a walk takes until the next one */
+#define SHARE            100u         /* times what a walk costs pass until the next one */
+#define SHARE_ASKED      4u
+#define TELL_SHARE       10u  /* the same for what members tell at their end */
+#define TELL_PAGE_NS     100u /* what that costs them */
 #define DEVICE_NS        (10000 * MS) /* a device number may be given to another file system */
 #define ASK_AGAIN_NS     (10000 * MS)
 #define TURN_NS          (20 * MS) /* for walks: others wait */
@@ -44,7 +47,7 @@ struct use {
 			      walk */
 	uint64_t words;
 	uint64_t shared; /* the member's shared pages then */
-	uint64_t walk_due_ns;
+	uint64_t walked_ns, walk_cost_ns;
 };
 
 struct object {
@@ -58,18 +61,22 @@ struct object {
 	uint64_t pages;
 	uint64_t asked_ns, ask_again_ns;
 	struct world_way way;
-	uint64_t *touched; /* a bit for each page known to be resident; walked objects only */
+	/* Of walked objects only. */
+	uint64_t *touched; /* a bit for each page known to be resident */
 	uint64_t words;
+	uint64_t count; /* of these bits */
+	uint64_t floor; /* how many pages there were when somebody told last, less what was lost since */
 };
 
 /* What is known of a member; by slot. */
 struct sharer {
 	struct use *uses;
-	uint64_t read_ns, read_due_ns; /* its mappings */
-	uint64_t size, shared;         /* what it had then */
-	uint64_t last_shared;          /* and at the last look */
-	uint64_t measure_due_ns;       /* what it uses */
-	uint32_t family;               /* tells an image from the next */
+	uint64_t read_ns, read_cost_ns; /* its mappings */
+	uint64_t size, shared;          /* what it had then */
+	uint64_t last_shared;           /* and when it was measured last */
+	uint64_t seen_shared;           /* and at the last look */
+	uint64_t measured_ns, measure_cost_ns;
+	uint32_t family; /* tells an image from the next */
 	bool is_known;
 };
 
@@ -83,6 +90,7 @@ struct shmem {
 	void *objects; /* a tree, tsearch(3) */
 	struct sharer *sharer;
 	uint32_t readers, walkers;   /* sharers and uses, for their parts of a processor */
+	unsigned share;              /* SHARE, or SHARE_ASKED while somebody waits */
 	uint64_t turn_ns, walked_ns; /* which turn it is, and how long walks took in it */
 	struct device device[DEVICES_MAX];
 	unsigned devices;
@@ -104,6 +112,13 @@ static void make_due(struct served *s, const struct object *o)
 {
 	if (o->first)
 		s->watch[o->first->member].look.due_ns = 1;
+}
+
+/* What was done at `at_ns` by one of `crowd` may be done again. */
+static bool is_rested(const struct served *s, uint64_t at_ns, uint64_t cost_ns, uint32_t crowd,
+		      uint64_t now_ns)
+{
+	return now_ns - at_ns >= cost_ns * s->shmem->share * crowd;
 }
 
 /* Uncounted until the next reading. */
@@ -172,6 +187,11 @@ static void set_pages(struct served *s, struct object *o, uint64_t pages)
 		return;
 	o->pages = pages;
 	make_due(s, o);
+}
+
+static void set_walked_pages(struct served *s, struct object *o)
+{
+	set_pages(s, o, o->count > o->floor ? o->count : o->floor);
 }
 
 /* ---- uses
@@ -345,7 +365,7 @@ static void read_mappings(struct served *s, uint32_t member, const struct world_
 {
 	struct sharer *sharer = &s->shmem->sharer[member];
 	struct reading reading = {.s = s, .member = member, .now_ns = now_ns};
-	uint64_t began_ns = world_of(s)->now_ns();
+	uint64_t began_ns = world_of(s)->spent_ns();
 
 	if (!sharer->is_known)
 		s->shmem->readers++;
@@ -357,16 +377,15 @@ static void read_mappings(struct served *s, uint32_t member, const struct world_
 	sharer->shared = has->shared;
 	sharer->family = mc_load_relaxed(&member_of(&s->seg, member)->family);
 	sharer->read_ns = now_ns;
-	sharer->read_due_ns =
-		now_ns + (world_of(s)->now_ns() - began_ns) * SHARE * s->shmem->readers;
+	sharer->read_cost_ns = world_of(s)->spent_ns() - began_ns;
 }
 
-static bool must_read(const struct sharer *sharer, const struct world_resident *has,
-		      uint64_t now_ns)
+static bool must_read(const struct served *s, const struct sharer *sharer,
+		      const struct world_resident *has, uint64_t now_ns)
 {
 	if (!sharer->is_known)
 		return true;
-	if (now_ns < sharer->read_due_ns)
+	if (!is_rested(s, sharer->read_ns, sharer->read_cost_ns, s->shmem->readers, now_ns))
 		return false;
 	return has->size != sharer->size || now_ns - sharer->read_ns >= REREAD_NS ||
 	       (has->shared != sharer->shared && now_ns - sharer->read_ns >= GROWING_NS);
@@ -424,19 +443,23 @@ static uint64_t really_lost(const struct object *o, const struct use *by, uint64
 	return lost;
 }
 
-/* One word of what a member had and has. */
+/* One word of what a member had and has. What it lost is one of those that were told of. */
 static void take_word(struct object *o, const struct use *u, uint64_t w, uint64_t now,
 		      uint64_t mask)
 {
 	uint64_t known = o->touched[w];
 	uint64_t lost = word_of(u->touched, u->words, w) & ~now & mask & known;
 	uint64_t next = known | (now & mask);
+	uint64_t gone = 0;
 
 	if (lost)
-		next &= ~really_lost(o, u, w, lost);
+		gone = really_lost(o, u, w, lost);
+	next &= ~gone;
 	o->touched[w] = next;
-	o->pages += (uint64_t)__builtin_popcountll(next);
-	o->pages -= (uint64_t)__builtin_popcountll(known);
+	o->count += (uint64_t)__builtin_popcountll(next);
+	o->count -= (uint64_t)__builtin_popcountll(known);
+	gone = (uint64_t)__builtin_popcountll(gone);
+	o->floor -= gone < o->floor ? gone : o->floor;
 }
 
 static void take_walk(struct object *o, const struct use *u, const uint64_t *now)
@@ -495,7 +518,6 @@ static void walk(struct served *s, struct use *u)
 {
 	uint64_t words = words_for(u);
 	uint64_t *bits = calloc(words + 1, sizeof(*bits));
-	uint64_t pages = u->object->pages;
 
 	if (!bits || make_room(u->object, words)) {
 		say_short(s);
@@ -508,21 +530,21 @@ static void walk(struct served *s, struct use *u)
 	}
 	take_walk(u->object, u, bits);
 	keep_walk(s, u, bits, words);
-	if (u->object->pages != pages)
-		make_due(s, u->object);
+	set_walked_pages(s, u->object);
 }
 
 static bool is_walk_due(const struct served *s, const struct use *u, uint64_t now_ns)
 {
 	return !u->touched ||
-	       (u->shared != s->shmem->sharer[u->member].last_shared && now_ns >= u->walk_due_ns);
+	       (u->shared != s->shmem->sharer[u->member].last_shared &&
+		is_rested(s, u->walked_ns, u->walk_cost_ns, s->shmem->walkers, now_ns));
 }
 
 /* Who has to wait is looked at soon again. */
 static void walk_if_due(struct served *s, struct use *u, uint64_t now_ns)
 {
 	struct shmem *sh = s->shmem;
-	uint64_t began_ns, cost_ns;
+	uint64_t began_ns;
 
 	if (!is_walk_due(s, u, now_ns))
 		return;
@@ -533,22 +555,32 @@ static void walk_if_due(struct served *s, struct use *u, uint64_t now_ns)
 		s->watch[u->member].look.period_ns = 0;
 		return;
 	}
-	began_ns = world_of(s)->now_ns();
+	began_ns = world_of(s)->spent_ns();
 	walk(s, u);
-	cost_ns = world_of(s)->now_ns() - began_ns;
-	sh->walked_ns += cost_ns;
-	u->walk_due_ns = now_ns + cost_ns * SHARE * sh->walkers;
+	u->walked_ns = now_ns;
+	u->walk_cost_ns = world_of(s)->spent_ns() - began_ns;
+	sh->walked_ns += u->walk_cost_ns;
 }
 
 /* ---- the size of objects
  * ---------------------------------------------------------------------------------- */
 
+/* Members are asked to tell at their end what they know; not all of them when many end at once. */
+static void set_tell_at(const struct served *s, uint64_t at_ns)
+{
+	mc_store_relaxed(&s->seg.limits->header.tell_at, (uint32_t)(at_ns / MS) | 1);
+}
+
+/* What was answered before stays. */
 static void begin_walks(struct served *s, struct object *o, uint64_t now_ns)
 {
-	o->must_walk = true;
 	o->ask_again_ns = now_ns + ASK_AGAIN_NS;
-	if (!o->touched)
-		set_pages(s, o, 0);
+	if (o->must_walk)
+		return;
+	o->must_walk = true;
+	o->floor = o->pages;
+	if (!mc_load_relaxed(&s->seg.limits->header.tell_at))
+		set_tell_at(s, now_ns);
 }
 
 static void end_walks(struct served *s, struct object *o)
@@ -562,7 +594,7 @@ static void end_walks(struct served *s, struct object *o)
 	}
 	free(o->touched);
 	o->touched = NULL;
-	o->words = 0;
+	o->words = o->count = o->floor = 0;
 	o->must_walk = false;
 }
 
@@ -625,6 +657,12 @@ static bool is_to_be_read(const struct served *s, uint32_t member)
 	       member_state(mc_load_full(&m->state)) == MEMBER_OBSERVED;
 }
 
+bool shmem_is_new(const struct served *s, uint32_t member)
+{
+	return !s->shmem->sharer[member].is_known &&
+	       mc_load_full(&member_of(&s->seg, member)->flags) & MEMBER_SHARES;
+}
+
 bool shmem_is_stale(const struct served *s, uint32_t member)
 {
 	const struct sharer *sharer = &s->shmem->sharer[member];
@@ -634,41 +672,89 @@ bool shmem_is_stale(const struct served *s, uint32_t member)
 }
 
 /* An object that somebody else pays for is only of interest when this one may have changed it. */
-static void measure_all(struct served *s, uint32_t member, bool has_moved, uint64_t now_ns)
+static void measure_all(struct served *s, uint32_t member, uint64_t now_ns)
 {
 	struct sharer *sharer = &s->shmem->sharer[member];
-	uint64_t began_ns = world_of(s)->now_ns();
-	uint64_t cost_ns;
+	bool has_moved = sharer->read_ns == now_ns || sharer->seen_shared != sharer->last_shared;
+	uint64_t began_ns = world_of(s)->spent_ns();
 
+	sharer->last_shared = sharer->seen_shared;
 	for (struct use *u = sharer->uses; u; u = u->next)
 		if (has_moved || u->object->first == u ||
 		    (u->object->must_walk && u->shared != sharer->last_shared))
 			measure(s, u, now_ns);
-	cost_ns = world_of(s)->now_ns() - began_ns;
-	sharer->measure_due_ns = now_ns + cost_ns * SHARE * s->shmem->readers;
+	sharer->measured_ns = now_ns;
+	sharer->measure_cost_ns = world_of(s)->spent_ns() - began_ns;
 }
 
 /* Who shares and grows is looked at soon again, also where another one pays. */
-void shmem_look(struct served *s, uint32_t member, uint64_t now_ns)
+void shmem_look(struct served *s, uint32_t member, const struct world_resident *has, bool asked,
+		uint64_t now_ns)
 {
 	struct sharer *sharer = &s->shmem->sharer[member];
-	struct world_resident has;
-	bool has_moved;
 
+	s->shmem->share = asked ? SHARE_ASKED : SHARE;
 	if (!is_to_be_read(s, member) || shmem_is_stale(s, member))
 		shmem_forget(s, member);
-	if (!is_to_be_read(s, member) || world_of(s)->resident(pid_of(s, member), &has))
+	if (!is_to_be_read(s, member))
 		return;
-	has_moved =
-		!sharer->is_known || has.shared != sharer->last_shared || has.size != sharer->size;
-	if (must_read(sharer, &has, now_ns))
-		read_mappings(s, member, &has, now_ns);
-	if (now_ns >= sharer->measure_due_ns) {
-		sharer->last_shared = has.shared;
-		measure_all(s, member, has_moved, now_ns);
-	}
-	if (has_moved)
+	if (!sharer->is_known || has->shared != sharer->seen_shared)
 		s->watch[member].look.period_ns = 0;
+	sharer->seen_shared = has->shared;
+	if (must_read(s, sharer, has, now_ns))
+		read_mappings(s, member, has, now_ns);
+	if (is_rested(s, sharer->measured_ns, sharer->measure_cost_ns, s->shmem->readers, now_ns))
+		measure_all(s, member, now_ns);
+}
+
+static const struct range *find_range(const struct sharer *sharer, uint64_t start,
+				      struct object **ret)
+{
+	for (const struct use *u = sharer->uses; u; u = u->next)
+		for (uint32_t i = 0; i < u->ranges; i++)
+			if (u->range[i].start == start && u->range[i].offset == 0) {
+				*ret = u->object;
+				return &u->range[i];
+			}
+	return NULL;
+}
+
+/* Who ended before he was ever looked at had the same there as the others that came of his image. */
+static const struct range *find_told(const struct served *s, uint32_t member, uint64_t start,
+				     struct object **ret)
+{
+	uint32_t family = mc_load_relaxed(&member_of(&s->seg, member)->family);
+	const struct range *r = find_range(&s->shmem->sharer[member], start, ret);
+
+	if (s->shmem->sharer[member].is_known)
+		return r;
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL && !r;
+	     i = served_next_member(s, i + 1))
+		if (mc_load_relaxed(&member_of(&s->seg, i)->family) == family)
+			r = find_range(&s->shmem->sharer[i], start, ret);
+	return r;
+}
+
+static void learn(struct served *s, uint32_t member, const struct told *told)
+{
+	uint64_t start = mc_load_acquire(&told->start);
+	uint64_t pages = mc_load_relaxed(&told->pages);
+	uint64_t now_ns = world_of(s)->now_ns();
+	struct object *o = NULL;
+	const struct range *r = start ? find_told(s, member, start, &o) : NULL;
+	uint64_t size = r ? (r->end - r->start) >> MC_PAGE_SHIFT : 0;
+
+	if (!r || !o->must_walk || pages > size)
+		return;
+	o->floor = pages;
+	set_walked_pages(s, o);
+	set_tell_at(s, now_ns + size * TELL_PAGE_NS * TELL_SHARE);
+}
+
+void shmem_learn(struct served *s, uint32_t member)
+{
+	for (unsigned i = 0; s->shmem && i < MEMBER_TOLD_MAX; i++)
+		learn(s, member, &member_of(&s->seg, member)->told[i]);
 }
 
 uint64_t shmem_paid(const struct served *s, uint32_t member)
@@ -711,6 +797,7 @@ int shmem_open(struct served *s)
 	(void)snprintf(path, sizeof(path), "%s/%s", s->seg.dir, SEGMENT_LIMITS_NAME);
 	if (stat(path, &st) == 0)
 		s->shmem->limits = st.st_ino;
+	mc_store_relaxed(&s->seg.limits->header.tell_at, 0);
 	return 0;
 }
 

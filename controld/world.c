@@ -3,7 +3,9 @@
 #include "controld/world.h"
 
 #include "accounting/member.h"
+#include "controld/children.h"
 #include "controld/mapped.h"
+#include "controld/pagemap.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define ROLLUP_PAGES_MAX 8192u /* a rollup holds the process up for 2 ms then */
 #define PRELOAD_NAME "/libmemctl-preload"
 
 static uint64_t real_now_ns(void)
@@ -207,11 +210,30 @@ static int read_proportional(pid_t pid, uint64_t *ret_pages)
 	return 0;
 }
 
-static int real_proportional(pid_t pid, uint64_t *ret_pages)
+/* With two sharers a page is either's own or both's. Where a rollup would hold the process up for long. */
+static int by_pagemap(pid_t pid, unsigned sharers, uint64_t *ret_pages)
 {
-	int err = read_proportional(pid, ret_pages);
-	pid_t tid = err == -ESRCH ? other_thread(pid) : 0;
+	struct world_resident r;
+	uint64_t own, shared;
+	int err;
 
+	if (sharers != 2 || read_resident(pid, &r) || r.anon < ROLLUP_PAGES_MAX)
+		return -EOPNOTSUPP;
+	err = pagemap_private(pid, &own, &shared);
+	if (!err)
+		*ret_pages = own + shared / 2;
+	return err;
+}
+
+static int real_proportional(pid_t pid, unsigned sharers, uint64_t *ret_pages)
+{
+	int err = by_pagemap(pid, sharers, ret_pages);
+	pid_t tid;
+
+	if (!err)
+		return 0;
+	err = read_proportional(pid, ret_pages);
+	tid = err == -ESRCH ? other_thread(pid) : 0;
 	return tid ? read_proportional(tid, ret_pages) : err;
 }
 
@@ -278,6 +300,7 @@ const struct world world_real = {
 	.spent_ns = real_spent_ns,
 	.image = real_image,
 	.comm = real_comm,
+	.children = children_list,
 	.mappings = mapped_list,
 	.is_memory = mapped_is_memory,
 	.object = mapped_object,

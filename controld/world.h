@@ -39,6 +39,8 @@ struct world_mapping {
 	const char *path; /* valid for the time of the call alone */
 };
 
+typedef void world_take_child(pid_t child, uint64_t start_time, void *to);
+
 typedef void world_take_mapping(const struct world_mapping *m, void *to);
 
 /* A System V segment's inode number is its id, which another object of the same device may have too. */
@@ -74,11 +76,14 @@ struct world {
 	/* Page faults served without a disk, since the process began. */
 	int (*faults)(pid_t pid, uint64_t *ret);
 	uint64_t (*spent_ns)(void); /* processor time of this thread */
-	/* Its part of private pages: each divided by how many processes share it. Walks all pages. */
-	int (*proportional)(pid_t pid, uint64_t *ret_pages);
+	/* Its part of private pages: each divided by how many processes share it; of `sharers` in all. Walks all
+	 * pages. */
+	int (*proportional)(pid_t pid, unsigned sharers, uint64_t *ret_pages);
 	/* `counters` is the identity of the segment's file. */
 	int (*image)(pid_t pid, dev_t device, ino_t counters, enum world_image *ret);
 	int (*comm)(pid_t pid, char ret_comm[16]);
+	/* All children that are not about to become somebody else. */
+	int (*children)(pid_t pid, world_take_child *take, void *to);
 	/* All mappings with a file, by address. */
 	int (*mappings)(pid_t pid, world_take_mapping *take, void *to);
 	/* True when the files of a device, known to `pid`, lie in memory and nowhere else. */

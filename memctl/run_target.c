@@ -131,18 +131,22 @@ static bool names_allocator(const char *entry, size_t n)
 	return false;
 }
 
-static bool is_entry(const char *entry, size_t n, const char *path)
+static bool is_ours(const char *entry, size_t n)
 {
-	return strlen(path) == n && memcmp(entry, path, n) == 0;
+	static const char name[] = "libmemctl-preload";
+	const char *slash = memrchr(entry, '/', n);
+	const char *file = slash ? slash + 1 : entry;
+
+	return n - (size_t)(file - entry) >= sizeof(name) - 1 && memcmp(file, name, sizeof(name) - 1) == 0;
 }
 
 /* The user's entries without ours, each with a separator in front; says whose malloc is used. */
-static void copy_others(char *to, const char *list, const char *ours)
+static void copy_others(char *to, const char *list)
 {
 	for (; *list; list += *list != 0) {
 		size_t n = strcspn(list, SEPARATORS);
 
-		if (n && !is_entry(list, n, ours)) {
+		if (n && !is_ours(list, n)) {
 			to += sprintf(to, "%s%.*s", ":", (int)n, list);
 			if (names_allocator(list, n) && !keeps_malloc())
 				say_note("run",
@@ -167,7 +171,7 @@ static int set_preload(const struct run_target *t)
 	if (!list)
 		return SAY_RUN_FAILED;
 	strcpy(list, t->keeps_preload ? ours : "");
-	copy_others(list + strlen(list), users ? users : "", ours);
+	copy_others(list + strlen(list), users ? users : "");
 	if (*list)
 		(void)setenv("LD_PRELOAD", *list == ':' ? list + 1 : list, 1);
 	else

@@ -2,7 +2,12 @@
 /* What a mapping is. */
 #include "preload/classify.h"
 
+#include "accounting/sys.h"
+
+#include <linux/magic.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 
 bool classify_is_usable(int prot)
 {
@@ -33,7 +38,23 @@ bool classify_may_be_lazy(int flags)
 	return !(flags & (MAP_LOCKED | MAP_POPULATE));
 }
 
+/* A memfd, a file on a tmpfs, or /dev/zero, which is one of the latter as a rule; else a device of that name. */
+static bool is_memory(int fd, bool may_be_device)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (sys_is_error(sys_call3(SYS_fstatfs, fd, &fs, 0)))
+		return false;
+	return fs.f_type == TMPFS_MAGIC ||
+	       (may_be_device && !sys_is_error(sys_call3(SYS_fstat, fd, &st, 0)) && S_ISCHR(st.st_mode));
+}
+
 bool classify_is_shared(int flags, int fd)
 {
-	return (flags & MAP_TYPE) != MAP_PRIVATE && (flags & MAP_ANONYMOUS || fd >= 0);
+	bool private = (flags & MAP_TYPE) == MAP_PRIVATE;
+
+	if (flags & MAP_ANONYMOUS)
+		return !private;
+	return fd >= 0 && is_memory(fd, !private);
 }

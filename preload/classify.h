@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a mapping is and whether it is charged when it is made: a pure function of the call. */
+/* What a mapping is and whether it is charged when it is made: a function of the call alone, and of what is
+ * behind a descriptor. */
 #ifndef PRELOAD_CLASSIFY_H
 #define PRELOAD_CLASSIFY_H
 
@@ -24,8 +25,9 @@ enum classify_verdict classify_mapping(int prot, int flags, enum class *ret_clas
  * at once, for that is resident when the call returns. */
 bool classify_may_be_lazy(int flags);
 
-/* True when others may share what is mapped and it may be memory that has to be counted: not only anonymous
- * shared memory, for a descriptor may be a memfd's or a tmpfs file's. */
+/* True when others may share what is mapped, and it is memory that has to be counted: shared anonymous memory,
+ * and what lies on a tmpfs, mapped privately, too. Asks the kernel where there is a descriptor: 0.3 us. errno is
+ * kept. */
 bool classify_is_shared(int flags, int fd);
 
 /* True when protection `prot` lets pages be touched. */

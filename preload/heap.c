@@ -2,8 +2,10 @@
 /* What is done to the heap as a whole. */
 #include "preload/heap.h"
 
+#include "accounting/atomic.h"
 #include "preload/jemalloc_joined.h"
 #include "preload/metadata.h"
+#include "preload/purgeable.h"
 
 void heap_start(void)
 {
@@ -19,6 +21,25 @@ size_t heap_statistic(const char *name)
 	(void)mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
 	(void)mallctl(name, &value, &size, NULL, 0);
 	return value;
+}
+
+uint64_t heap_unused(void)
+{
+	return purgeable_pages();
+}
+
+uint64_t heap_reclaim(uint64_t pages)
+{
+	uint64_t before = purgeable_given();
+	unsigned arenas = je_narenas_total_get();
+
+	for (unsigned i = 0; i < arenas && purgeable_given() - before < pages; i++) {
+		void *arena = mc_load_acquire(&je_arenas[i]);
+
+		if (arena)
+			je_arena_decay(NULL, arena, false, true);
+	}
+	return purgeable_given() - before;
 }
 
 /* 4096 is MALLCTL_ARENAS_ALL. */

@@ -9,6 +9,7 @@
 #include "preload/ledger.h"
 #include "preload/map.h"
 #include "preload/real.h"
+#include "preload/sharing.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -26,6 +27,17 @@ REAL(mprotect)
 REAL(madvise)
 REAL(brk)
 REAL(sbrk)
+
+/* All at once while nothing else is under way: a signal handler may be the first to call one, and the dynamic
+ * linker is not to be called there. */
+__attribute__((constructor(102))) static void find_all(void)
+{
+	(void)real_mmap();
+	(void)real_munmap();
+	(void)real_mremap();
+	(void)real_mprotect();
+	(void)real_madvise();
+}
 
 static void *answer_pointer(long ret)
 {
@@ -99,6 +111,9 @@ static void *map_charged(void *addr, size_t size, int prot, int flags, int fd, o
 	}
 	map_drop(&taken);
 	map_commit(&charge, p, class);
+	sharing_drop(p, size);
+	if (class == CLASS_SHMEM)
+		sharing_add(p, size);
 	return p;
 }
 
@@ -115,6 +130,7 @@ static void *map_uncharged(void *addr, size_t size, int prot, int flags, int fd,
 		return p;
 	}
 	map_drop(&taken);
+	sharing_drop(p, size);
 	if (value && !ledger_set(p, units_pages_up(size), value))
 		map_mark_partial();
 	return p;
@@ -126,7 +142,7 @@ static void *map(void *addr, size_t size, int prot, int flags, int fd, off_t off
 
 	if (!map_is_on() || size == 0)
 		return do_mmap(addr, size, prot, flags, fd, offset);
-	if (classify_is_shared(flags, fd))
+	if (!self_is_sharing() && classify_is_shared(flags, fd))
 		self_mark_sharing();
 	switch (classify_mapping(prot, flags, &class)) {
 	case CLASSIFY_CHARGE:
@@ -161,6 +177,8 @@ EXPORT int munmap(void *addr, size_t size)
 		map_undo_take(&taken);
 	else
 		map_drop(&taken);
+	if (!err)
+		sharing_drop(addr, size);
 	return err;
 }
 
@@ -199,6 +217,8 @@ static void *remap(void *old, size_t old_size, size_t size, int flags, void *add
 		return p;
 	}
 	map_drop(&onto);
+	sharing_drop(old, old_size);
+	sharing_drop(p, size);
 	map_move(&from, p, pages, flags & MREMAP_DONTUNMAP, &charge);
 	return p;
 }

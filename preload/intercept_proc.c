@@ -9,6 +9,7 @@
 #include "accounting/elf.h"
 #include "preload/environment.h"
 #include "preload/export.h"
+#include "preload/helper.h"
 #include "preload/real.h"
 #include "preload/self.h"
 
@@ -222,8 +223,11 @@ EXPORT pid_t _Fork(void)
 		errno = ENOSYS;
 		return -1;
 	}
+	helper_hold();
 	pid = real__Fork()();
 	if (pid == 0)
 		self_after_fork();
+	else
+		helper_release();
 	return pid;
 }

@@ -131,6 +131,40 @@ void *mc_ecache_alloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *e
 		      size_t alignment, bool zero, bool guarded);
 void mc_ecache_dalloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *extent);
 
+/*
+ * The slow paths of malloc and free as jemalloc.o enters them, with no lock of jemalloc's held; inside jemalloc
+ * the same functions are called under locks. tsdn NULL: jemalloc for itself. Each may be called again with the
+ * same arguments when it failed.
+ */
+void *je_large_malloc(void *tsdn, void *arena, size_t size, bool zero);
+void *je_arena_malloc_hard(void *tsdn, void *arena, size_t size, unsigned index, bool zero);
+void *je_tcache_alloc_small_hard(void *tsdn, void *arena, void *tcache, void *bin, unsigned index, bool *ret_success);
+void *je_arena_palloc(void *tsdn, void *arena, size_t size, size_t alignment, bool zero, void *tcache);
+void *je_arena_ralloc(void *tsdn, void *arena, void *old, size_t old_size, size_t size, size_t alignment, bool zero,
+		      void *tcache, void *hook_args);
+void je_large_dalloc(void *tsdn, void *extent);
+void je_tcache_bin_flush_small(void *tsd, void *tcache, void *bin, unsigned index, unsigned stay);
+void je_tcache_bin_flush_large(void *tsd, void *tcache, void *bin, unsigned index, unsigned stay);
+
+/* The same as jemalloc.o calls them (jemalloc_slow.c). */
+void *mc_large_malloc(void *tsdn, void *arena, size_t size, bool zero);
+void *mc_arena_malloc_hard(void *tsdn, void *arena, size_t size, unsigned index, bool zero);
+void *mc_tcache_alloc_small_hard(void *tsdn, void *arena, void *tcache, void *bin, unsigned index, bool *ret_success);
+void *mc_arena_palloc(void *tsdn, void *arena, size_t size, size_t alignment, bool zero, void *tcache);
+void *mc_arena_ralloc(void *tsdn, void *arena, void *old, size_t old_size, size_t size, size_t alignment, bool zero,
+		      void *tcache, void *hook_args);
+void mc_large_dalloc(void *tsdn, void *extent);
+void mc_tcache_bin_flush_small(void *tsd, void *tcache, void *bin, unsigned index, unsigned stay);
+void mc_tcache_bin_flush_large(void *tsd, void *tcache, void *bin, unsigned index, unsigned stay);
+
+/*
+ * Decommits all dirty extents of an arena. tsdn NULL is good: the thread then needs no cache of its own. Not under
+ * jemalloc's locks; what another thread is purging already is left to it.
+ */
+void je_arena_decay(void *tsdn, void *arena, bool is_background_thread, bool all);
+extern void *_Atomic je_arenas[];
+unsigned je_narenas_total_get(void);
+
 /* What jemalloc hands to pthread_atfork: call them in this order around the real fork. */
 void je_jemalloc_prefork(void);
 void je_jemalloc_postfork_parent(void);

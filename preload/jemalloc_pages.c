@@ -16,13 +16,16 @@
 
 #include "accounting/sys.h"
 #include "accounting/ticket.h"
+#include "preload/helper.h"
 #include "preload/ledger.h"
 #include "preload/metadata.h"
 #include "preload/purgeable.h"
+#include "preload/reclaim.h"
 #include "preload/residency.h"
 #include "preload/self.h"
 
 #define CREDIT_PAGES 16
+#define SMALL_PAGES 17 /* 64 KiB and the page by which jemalloc shifts what is large */
 
 /* Within one allocation: a commit was refused. volatile: a signal handler may allocate. */
 static __thread volatile bool refused;
@@ -50,15 +53,18 @@ static bool charge_on_credit(struct self *self, uint32_t account, uint64_t pages
 
 static bool charge_as_member(struct self *self, uint32_t account, uint64_t pages)
 {
+	uint16_t by = GROUP_ROOT;
 	struct ticket t;
 
-	if (ticket_reserve(&self->actor, account, pages, &t, NULL) == 0) {
+	if (ticket_reserve_first(&self->actor, account, pages, &t, &by) == 0) {
 		ticket_commit(&self->actor, &t, pages, CLASS_HEAP);
+		reclaim_note_charged(self, pages);
 		return true;
 	}
 	if (charge_on_credit(self, account, pages))
 		return true;
 	refused = true;
+	reclaim_note_refused(by, pages);
 	return false;
 }
 
@@ -66,13 +72,18 @@ static bool charge_as_member(struct self *self, uint32_t account, uint64_t pages
 static bool is_hopeless(uint64_t pages)
 {
 	struct self *self = self_get();
-	struct ticket t;
+	uint32_t account = self ? self_target(self).account : 0;
+	bool large = pages > SMALL_PAGES;
+	uint16_t by = GROUP_ROOT;
 
-	if (!self || in_setup || charge_has_room(&self->actor, self_target(self).account, pages))
+	if (!self || in_setup ||
+	    (large ? charge_has_room_large : charge_has_room)(&self->actor, account, pages))
 		return false;
-	if (ticket_reserve(&self->actor, self_target(self).account, pages, &t, NULL))
+	if (charge_try_as(&self->actor, account, pages, CHARGE_FIRST | (large ? CHARGE_LARGE : 0), &by)) {
+		reclaim_note_refused(by, pages);
 		return true;
-	ticket_cancel(&self->actor, &t);
+	}
+	charge_uncharge(&self->actor, account, pages);
 	return false;
 }
 
@@ -147,6 +158,7 @@ static bool is_over(void)
  * give back instead. */
 void mc_thread_cleanup(void *tsd)
 {
+	helper_thread_ends();
 	je_tcache_cleanup(tsd);
 	if (credit_used == 0)
 		return;

@@ -4,6 +4,7 @@
 
 #include "accounting/sys.h"
 #include "accounting/units.h"
+#include "preload/reclaim.h"
 #include "preload/residency.h"
 #include "preload/self.h"
 
@@ -33,7 +34,7 @@ static uint64_t room_needed(const struct map_charge *charge)
 }
 
 /* With what was touched of earlier grants counted in. A refusal is counted as any. */
-static bool grant(struct map_charge *charge)
+static bool grant(struct map_charge *charge, uint16_t *ret_refused)
 {
 	const struct actor *by = &charge->self->actor;
 	uint64_t needed = room_needed(charge);
@@ -41,10 +42,22 @@ static bool grant(struct map_charge *charge)
 	residency_catch_up(charge->self);
 	if (charge_has_room(by, charge->to.account, needed))
 		return true;
-	if (ticket_reserve(by, charge->to.account, needed, &charge->ticket, NULL))
+	if (ticket_reserve_first(by, charge->to.account, needed, &charge->ticket, ret_refused))
 		return false;
 	ticket_cancel(by, &charge->ticket);
 	return true;
+}
+
+static bool try_to_reserve(struct map_charge *charge)
+{
+	uint16_t by = GROUP_ROOT;
+	bool granted = charge->lazy ? grant(charge, &by)
+				    : ticket_reserve_first(&charge->self->actor, charge->to.account,
+							   charge->pages, &charge->ticket, &by) == 0;
+
+	if (!granted)
+		reclaim_note_refused(by, charge->lazy ? room_needed(charge) : charge->pages);
+	return granted;
 }
 
 bool map_reserve(struct map_charge *charge, uint64_t pages, bool may_be_lazy)
@@ -58,9 +71,12 @@ bool map_reserve(struct map_charge *charge, uint64_t pages, bool may_be_lazy)
 	}
 	charge->to = self_target(charge->self);
 	charge->lazy = may_be_lazy && residency_is_lazy(charge->self, pages);
-	if (charge->lazy)
-		return grant(charge);
-	return ticket_reserve(&charge->self->actor, charge->to.account, pages, &charge->ticket, NULL) == 0;
+	while (!try_to_reserve(charge)) {
+		if (!reclaim_after_refused_mapping())
+			return false;
+		charge->to = self_target(charge->self);
+	}
+	return true;
 }
 
 void map_cancel(struct map_charge *charge)
@@ -79,6 +95,8 @@ static void commit_ticket(struct map_charge *charge, enum class class)
 		ticket_grant(&charge->self->actor, charge->to.account, charge->pages, class);
 	else if (charge->pages && charge->self)
 		ticket_commit(&charge->self->actor, &charge->ticket, charge->pages, class);
+	if (charge->pages && charge->self)
+		reclaim_note_charged(charge->self, charge->pages);
 }
 
 static uint8_t value_for(const struct map_charge *charge, enum class class)
@@ -98,6 +116,7 @@ void map_commit(struct map_charge *charge, void *addr, enum class class)
 		return;
 	}
 	commit_ticket(charge, class);
+	reclaim_after_mapping();
 }
 
 /* What was granted in a group that charges everything now was charged when that was set. */
@@ -350,4 +369,5 @@ void map_open_reserved(struct map_charge *charge, void *addr, size_t size)
 {
 	(void)for_reserved(addr, size, value_for(charge, CLASS_ANON));
 	commit_ticket(charge, CLASS_ANON);
+	reclaim_after_mapping();
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The library's start and end in a program. */
 #include "preload/heap.h"
+#include "preload/helper.h"
 #include "preload/log.h"
 #include "preload/real.h"
 #include "preload/self.h"
 
-#include <pthread.h>
 #include <pthread.h>
 
 /* Early among constructors, so that what the program's libraries allocate in theirs is charged as it is
@@ -17,10 +17,12 @@ __attribute__((constructor(101))) static void start(void)
 	self_start();
 	(void)pthread_atfork(NULL, NULL, self_after_fork); /* jemalloc's comes with the first malloc only */
 	heap_start();
+	helper_prepare();
 }
 
 /* Behind the program's own destructors and handlers. Not reached by _exit, a signal, or exec. */
 __attribute__((destructor(101))) static void end(void)
 {
+	helper_hold();
 	self_leave();
 }

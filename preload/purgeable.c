@@ -3,6 +3,7 @@
 #include "preload/purgeable.h"
 
 #include "accounting/member.h"
+#include "preload/helper.h"
 #include "preload/jemalloc_joined.h"
 #include "preload/self.h"
 
@@ -14,6 +15,8 @@ static mc_word early;
 /* Where in an arena the cache of dirty extents lies: what is freed goes there. The caches that stay empty are asked
  * by the same calls. 0: nothing was freed yet. */
 static mc_word dirty_at;
+
+static mc_word given;
 
 static mc_word *counter(void)
 {
@@ -45,12 +48,19 @@ uint64_t purgeable_pages(void)
 void purgeable_gone(uint64_t pages)
 {
 	mc_sub_relaxed(counter(), pages);
+	mc_add_relaxed(&given, pages);
+}
+
+uint64_t purgeable_given(void)
+{
+	return mc_load_relaxed(&given);
 }
 
 void mc_ecache_dalloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *extent)
 {
 	mc_store_relaxed(&dirty_at, (uint64_t)((char *)ecache - (char *)pac));
-	mc_add_relaxed(counter(), size_of(extent));
+	if ((int64_t)mc_add_relaxed(counter(), size_of(extent)) >= HELPER_WORTH_PAGES)
+		helper_want();
 	je_ecache_dalloc(tsdn, pac, ehooks, ecache, extent);
 }
 

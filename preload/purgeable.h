@@ -12,4 +12,7 @@ uint64_t purgeable_pages(void);
 /* So many were decommitted. */
 void purgeable_gone(uint64_t pages);
 
+/* How many were in all. */
+uint64_t purgeable_given(void);
+
 #endif

@@ -2,12 +2,14 @@
 /* This process as a member. */
 #include "preload/self.h"
 
+#include "accounting/bell.h"
 #include "accounting/member.h"
 #include "accounting/settle.h"
 #include "accounting/sys.h"
 #include "preload/environment.h"
 #include "preload/hello.h"
 #include "preload/log.h"
+#include "preload/sharing.h"
 
 #include <string.h>
 
@@ -88,10 +90,7 @@ static int join_here(uint32_t pid, uint16_t group, bool is_fork, uint32_t *ret_m
 	}
 	if (!is_fork)
 		return member_join(&segment, pid, start, group, MEMBER_LIVE, comm, ret_member);
-	err = member_join_family(&segment, pid, start, group, MEMBER_LIVE, comm, last_family, ret_member);
-	if (!err && last_shares)
-		member_set_flags(&segment, *ret_member, MEMBER_SHARES, 0);
-	return err;
+	return member_join_family(&segment, pid, start, group, MEMBER_LIVE, comm, last_family, ret_member);
 }
 
 static int join_group(uint16_t group, bool is_fork, uint32_t *ret_member)
@@ -176,6 +175,8 @@ static void join(struct self *self, uint16_t group, bool is_fork)
 		return;
 	}
 	become_member(self, member);
+	if (last_shares)
+		member_set_flags(&segment, member, MEMBER_SHARES, 0);
 	charge_pending(self);
 }
 
@@ -262,13 +263,20 @@ void self_mark_partial(void)
 		member_set_flags(&segment, self->member, MEMBER_PARTIAL, 0);
 }
 
+bool self_is_sharing(void)
+{
+	return last_shares;
+}
+
 void self_mark_sharing(void)
 {
 	struct self *self = self_get();
 
 	last_shares = true;
-	if (self && !(mc_load_relaxed(&member_of(&segment, self->member)->flags) & MEMBER_SHARES))
-		member_set_flags(&segment, self->member, MEMBER_SHARES, 0);
+	if (!self || mc_load_relaxed(&member_of(&segment, self->member)->flags) & MEMBER_SHARES)
+		return;
+	member_set_flags(&segment, self->member, MEMBER_SHARES, 0);
+	bell_ring(&segment); /* who is seen first pays */
 }
 
 static const char *reason(int err)
@@ -329,6 +337,7 @@ void self_leave(void)
 	if (!self_is_own_process())
 		return;
 	member = self_page->member;
+	sharing_tell(&segment, member);
 	mc_store_full(&self_page->state, SELF_OFF);
 	settle_leave(&segment, member);
 }

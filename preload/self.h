@@ -27,6 +27,7 @@ struct self {
 	const mc_word16 *asked; /* sync: const while MEMBER; member.group: another one means that we were moved */
 	struct actor actor; /* sync: const while MEMBER */
 	mc_word pending;   /* sync: relaxed; pages taken before joining */
+	uint64_t helper[4]; /* helper.c's */
 };
 
 extern struct self *self_page;
@@ -75,8 +76,10 @@ void self_leave(void);
 /* Something of this process could not be accounted. */
 void self_mark_partial(void);
 
-/* This process has memory that others may share: the daemon looks what it is. */
+/* This process has memory that others may share: the daemon looks what it is. Said once by an image, and by the
+ * children that it forks. */
 void self_mark_sharing(void);
+bool self_is_sharing(void);
 
 /* Before and after an exec call: the daemon looks for a new image. No-ops in a vfork child. */
 void self_exec_begin(void);

@@ -70,14 +70,14 @@ void daemon_kill(struct daemon *d)
 	d->pid = 0;
 }
 
-static void run(char *const argv[])
+static void run(const char *const argv[])
 {
 	int status = -1;
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		(void)unsetenv("LD_PRELOAD");
-		(void)execvp(argv[0], argv);
+		(void)execvp(argv[0], (char *const *)(uintptr_t)argv);
 		_exit(127);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
@@ -86,7 +86,7 @@ static void run(char *const argv[])
 
 bool daemon_down(struct daemon *d)
 {
-	char *argv[] = { "rm", "-rf", d->dir, NULL };
+	const char *const argv[] = { "rm", "-rf", d->dir, NULL };
 	int status = -1;
 
 	segment_detach(&d->ground.seg);
@@ -101,7 +101,7 @@ bool daemon_down(struct daemon *d)
 
 void daemon_create(const char *path, const char *setting)
 {
-	char *argv[] = { "memctl", "create", (char *)(uintptr_t)path, (char *)(uintptr_t)setting, NULL };
+	const char *const argv[] = { "memctl", "create", path, setting, NULL };
 
 	run(argv);
 }

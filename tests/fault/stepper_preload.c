@@ -29,8 +29,8 @@
 #include <unistd.h>
 
 #define TRIALS_IN_CHECK 100 /* of one scene in one mode */
-#define DEATHS_IN_CHECK 4	    /* of one scene under memctld */
-#define DEATHS_OF_ALL	100
+#define DEATHS_IN_CHECK 4   /* of one scene under memctld */
+#define DEATHS_OF_ALL   30
 #define LIBRARY_PART 9000 /* about, of an exec: to count would take seconds */
 #define GROUP "/t/d"
 #define PIECE (300u << 10)
@@ -148,7 +148,7 @@ static void do_nothing(void)
 {
 }
 
-enum way { STRAIGHT, INTO_CHILD, KILLS_ONLY };
+enum way { STRAIGHT, MOVED, INTO_CHILD, KILLS_ONLY };
 
 static const struct scene {
 	const char *name;
@@ -163,6 +163,7 @@ static const struct scene {
 	{ "free", "free of pages", have_heap, release, false, STRAIGHT },
 	{ "mmap", "mmap", warm_up, map, false, STRAIGHT },
 	{ "mmap-refused", "mmap that is refused", warm_up, map_more, true, STRAIGHT },
+	{ "moved", "mmap after a move to another group", warm_up, map, false, MOVED },
 	{ "munmap", "munmap", have_mapping, unmap, false, STRAIGHT },
 	{ "mmap-large", "mmap of 2 MiB", warm_up, map_large, false, STRAIGHT },
 	{ "munmap-large", "munmap of 2 MiB", have_large_mapping, unmap_large, false, STRAIGHT },
@@ -196,7 +197,7 @@ static int play(const char *name)
 
 static struct ground g;
 static struct bystanders others;
-static uint16_t top;
+static uint16_t top, beside;
 static uintptr_t library[2]; /* where its code lies */
 static uint64_t held_at_end; /* by one who was not disturbed */
 static bool held_varies;
@@ -226,12 +227,17 @@ static void find_library(const struct tracee *t)
 		ground_bail("the preload library is not mapped");
 }
 
+static bool is_other(uint32_t member)
+{
+	return member == others.party[0].member || member == others.party[1].member;
+}
+
 static uint64_t held_by_victim(void)
 {
 	uint64_t held = 0;
 
 	for (uint32_t m = 0; m < member_mark(&g.seg); m++)
-		if (member_is_present(&g.seg, m) && m != others.party[0].member && m != others.party[1].member)
+		if (member_is_present(&g.seg, m) && !is_other(m))
 			held += member_held(&g.seg, m, RESOURCE_MEMORY);
 	return held;
 }
@@ -254,9 +260,18 @@ static void set_up(void)
 	g.seg.limits->header.daemon_pid_ns = (uint32_t)st.st_ino;
 	top = ground_group(&g, "/t", 1000000);
 	leaf = ground_group(&g, GROUP, 1000000);
-	g.seg.limits->group[leaf].charge_mode = (uint8_t)mode;
+	beside = ground_group(&g, "/t/beside", 1000000);
+	g.seg.limits->group[leaf].charge_mode = g.seg.limits->group[beside].charge_mode = (uint8_t)mode;
 	bystanders_join(&others, &g, leaf, top);
 	setenv("MEMCTL_DIR", g.dir, 1);
+}
+
+/* As the daemon does it: the process follows at its next call. */
+static void move_victim(void)
+{
+	for (uint32_t m = 0; m < member_mark(&g.seg); m++)
+		if (member_is_present(&g.seg, m) && !is_other(m))
+			mc_store_full(&member_of(&g.seg, m)->group, beside);
 }
 
 static bool go_through(const struct scene *scene, struct stepping *s,
@@ -271,6 +286,8 @@ static bool go_through(const struct scene *scene, struct stepping *s,
 		find_library(&victim);
 		if (scene->is_tight)
 			ground_set_max(&g, top, ground_usage(&g, top) + 30);
+		if (scene->way == MOVED)
+			move_victim();
 		if (scene->way != INTO_CHILD || tracer_follow_fork(&victim, &child)) {
 			tracer_keep_wiped(child.pid ? &child : &victim);
 			at = step(s, child.pid ? &child : &victim);

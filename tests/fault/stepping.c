@@ -133,8 +133,9 @@ static void try_one(struct stepping *s, const struct trial *t, const struct trac
 	put_back(s, before);
 	s->trials++;
 	if (wrong && s->wrong++ < COMPLAINTS)
-		tap_note("%s, instruction %llu (at tracer_mark%+lld), %s: %s", s->name,
-			 (unsigned long long)s->instructions, (long long)(ip - victim->mark), t->name, wrong);
+		tap_note("%s, instruction %llu (at tracer_mark%+lld), %s: %s (last end: wait status %#x)", s->name,
+			 (unsigned long long)s->instructions, (long long)(ip - victim->mark), t->name, wrong,
+			 (unsigned)tracer_end_status());
 }
 
 /* Every stride-th of all trials at all instructions: the kinds take turns. */

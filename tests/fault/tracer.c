@@ -56,11 +56,20 @@ static void set_registers(pid_t pid, const struct user_regs_struct *r)
 	call(PTRACE_SETREGS, pid, NULL, r);
 }
 
+static int end_status;
+
+int tracer_end_status(void)
+{
+	return end_status;
+}
+
 /* False: it has ended. */
 static bool wait_stop(pid_t pid, int *ret_status)
 {
 	if (waitpid(pid, ret_status, __WALL) != pid)
 		ground_bail("waitpid: %s", strerror(errno));
+	if (!WIFSTOPPED(*ret_status))
+		end_status = *ret_status;
 	return WIFSTOPPED(*ret_status);
 }
 
@@ -266,10 +275,10 @@ void tracer_kill(const struct tracee *t)
 {
 	int status;
 
-	if (t->pid == 0)
+	if (t->pid == 0 || waitpid(t->pid, &status, __WALL | WNOHANG) < 0) /* it has ended, and been reaped */
 		return;
 	(void)kill(t->pid, SIGKILL);
-	while (wait_stop(t->pid, &status))
+	while (waitpid(t->pid, &status, __WALL) == t->pid && WIFSTOPPED(status))
 		;
 }
 
@@ -351,6 +360,11 @@ struct tracee tracer_copy(const struct tracee *t)
 void tracer_kill(const struct tracee *t)
 {
 	(void)t;
+}
+
+int tracer_end_status(void)
+{
+	return 0;
 }
 
 long tracer_call(const struct tracee *t, long nr, long a, long b, long c)

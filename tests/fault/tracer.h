@@ -46,6 +46,9 @@ enum tracer_at tracer_step(const struct tracee *t, uintptr_t *ret_ip);
 /* Runs to the second mark. */
 enum tracer_at tracer_run(const struct tracee *t);
 
+/* The wait status of the last one that ended by itself. */
+int tracer_end_status(void);
+
 /* A copy, stopped where the original is. */
 struct tracee tracer_copy(const struct tracee *t);
 

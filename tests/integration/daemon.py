@@ -736,8 +736,8 @@ def test_an_image_without_preload_is_observed():
         stat = c.get("/a", "memory.stat")
         assert stat["observed"] == stat["committed"] and stat["heap"] == 0
         before = sum(status_lines(d.pid, "voluntary_ctxt_switches"))
-        time.sleep(2)  # measured: sampling once a second
-        assert sum(status_lines(d.pid, "voluntary_ctxt_switches")) - before < 10
+        time.sleep(2)  # measured: a few looks a second, at it and for its children
+        assert sum(status_lines(d.pid, "voluntary_ctxt_switches")) - before < 60
         child.kill()
         wait_for("it is given back", lambda: c.get("/a", "memory.current") == 0)
 

@@ -331,6 +331,43 @@ def _(stage):
     stage.expect(group, 8)
 
 
+@both("also when it ended before anybody looked at it")
+def _(stage):
+    group = stage.group()
+    m = stage.member(group)
+    m.do("p = anonymous(32)", "touch(p, 2)")
+    stage.expect(group, 2)
+    m.do("""exec("if os.fork() == 0:\\n touch(p, 6, 2)\\n libc.exit(0)\\nos.wait()")""")
+    stage.expect(group, 8)
+    m.do("punch(p, 2)")
+    stage.expect(group, 6)
+
+
+@both("what was known of it stays when nobody can be asked any more")
+def _(stage):
+    path = stage.path()
+    group = stage.group()
+    m = stage.member(group)
+    m.do("fd = file(%r, 32)" % path, "p = share(fd, 32)", "os.pwrite(fd, b'x' * MIB, 20 * MIB)", "touch(p, 2)",
+         "pid = child(lambda: (touch(p, 6, 2), os.close(fd)))", "end(pid)")
+    stage.expect(group, 9)
+    m.do("os.unlink(%r)" % path, "os.close(fd)")
+    for _ in range(20):  # the daemon asks again every few milliseconds
+        m.do("time.sleep(0.005)")
+        stage.expect(group, 9)
+
+
+@both("a private mapping of a file on a tmpfs alone")
+def _(stage):
+    path = stage.path()
+    group = stage.group()
+    m = stage.member(group)
+    m.do("fd = file(%r, 8)" % path, "os.pwrite(fd, b'x' * 5 * MIB, 0)")
+    stage.expect(group, 0)
+    m.do("p = share(fd, 8, PRIVATE)")
+    stage.expect(group, 5)
+
+
 @both("the first user's group pays; then the other's")
 def _(stage):
     path = stage.path()

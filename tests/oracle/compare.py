@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A program in a cgroup and in a group of memctl at once: both counts, sampled, and how far they are apart.
 
-Only COMMAND is in the cgroup: not `memctl run`, not the daemon. A shell that runs under the preload says its pid, waits
-until it was put into the cgroup, and becomes the program by exec. What the shell had the kernel counted elsewhere (a
-page stays with the cgroup that first touched it) and memctl here; exec ends both. So the samples begin right after exec,
-with the program's dynamic loader, whose memory counts for both. This exec is a step; later ones are one where the
+Only COMMAND is in the cgroup: not `memctl run`, not the daemon. A shell that runs under the preload says its pid,
+waits until it was put into the cgroup, and becomes the program by exec. What the shell had the kernel counted elsewhere (a
+page stays with the cgroup that first touched it) and memctl here; exec ends both. So the samples begin right after
+exec, with the program's dynamic loader, whose memory counts for both. This exec is a step; later ones are one where the
 kernel's number says so."""
 import json
 import os

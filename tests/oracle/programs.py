@@ -342,7 +342,8 @@ def _(job):
 
 @program("stress-ng", "stress-ng")
 def _(job):
-    return ["stress-ng", "-q", "--vm", "2", "--vm-bytes", "160M", "--vm-keep", "--vm-method", "zero-one", "--timeout", "8"]
+    return ["stress-ng", "-q", "--vm", "2", "--vm-bytes", "160M", "--vm-keep", "--vm-method", "zero-one",
+            "--timeout", "8"]
 
 
 # ---- servers -----------------------------------------------------------------------------------------------------
@@ -458,7 +459,8 @@ def _(job):
         "DefaultRuntimeDir " + job.dir, "Listen 127.0.0.1:%d" % (20000 + os.getpid() % 20000),
         "LoadModule mpm_prefork_module %smod_mpm_prefork.so" % modules,
         "LoadModule authz_core_module %smod_authz_core.so" % modules,
-        *(["User www-data", "Group www-data"] if job.as_root else []), "StartServers 8", "MinSpareServers 8", "MaxSpareServers 12"]) + "\n")
+        *(["User www-data", "Group www-data"] if job.as_root else []),
+        "StartServers 8", "MinSpareServers 8", "MaxSpareServers 12"]) + "\n")
     return job.shell("setsid apache2 -f %s -DFOREGROUND & server=$!\nat started\n"
                      "kill -USR1 $server; at reloaded\nsleep 2\nkill $server; wait $server" % config)
 

@@ -2,13 +2,18 @@
 /* What the mapping calls charge, to the page, and that they behave as libc's otherwise. */
 #include "tests/preload/stage.h"
 
+#include "accounting/member.h"
+
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -481,6 +486,137 @@ static int at_random(int argc, char *argv[])
 	return stage_verdict();
 }
 
+/* ---- shared memory ------------------------------------------------------------------------------------------ */
+
+static const struct member *member_of_pid(pid_t pid)
+{
+	const struct segment *seg = stage_segment();
+
+	for (uint32_t i = 0; i < member_mark(seg); i++)
+		if (member_is_present(seg, i) &&
+		    member_pid(mc_load_full(&member_of(seg, i)->state)) == (uint32_t)pid)
+			return member_of(seg, i);
+	return NULL;
+}
+
+static bool is_sharing(pid_t pid)
+{
+	const struct member *m = member_of_pid(pid);
+
+	return m && mc_load_full(&m->flags) & MEMBER_SHARES;
+}
+
+static bool is_on_disk(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type != TMPFS_MAGIC;
+}
+
+static int who_shares(int argc, char *argv[])
+{
+	const struct segment *seg = stage_segment();
+	int disk = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	int memory = memfd_create("test", MFD_CLOEXEC);
+	uint32_t rung;
+
+	(void)argc;
+	(void)argv;
+	begin();
+	expect(disk >= 0 && memory >= 0 && ftruncate(memory, 4 * PAGE) == 0);
+	errno = 4711;
+	expect(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, disk, 0) != MAP_FAILED);
+	expect(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, disk, 0) != MAP_FAILED);
+	fails(EBADF, mmap(NULL, PAGE, PROT_READ, MAP_SHARED, 1000, 0) == MAP_FAILED);
+	expect(!is_on_disk(disk) || !is_sharing(getpid()));
+	rung = mc_load_full(&seg->counters->header.bell);
+	expect(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, memory, 0) != MAP_FAILED);
+	expect(errno == 4711);
+	expect(is_sharing(getpid()));
+	expect(!is_on_disk(disk) || mc_load_full(&seg->counters->header.bell) == rung + 1);
+	rung = mc_load_full(&seg->counters->header.bell);
+	expect(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, memory, 0) != MAP_FAILED);
+	expect_equal(mc_load_full(&seg->counters->header.bell), rung);
+	return stage_verdict();
+}
+
+static int zero_is_shared_memory(int argc, char *argv[])
+{
+	int zero = open("/dev/zero", O_RDWR | O_CLOEXEC);
+
+	(void)argc;
+	(void)argv;
+	begin();
+	expect(mmap(NULL, PAGE, RW, MAP_SHARED, zero, 0) != MAP_FAILED);
+	expect(is_sharing(getpid()));
+	return stage_verdict();
+}
+
+/* As the daemon does it. */
+static void ask_to_tell(uint32_t at)
+{
+	char path[256];
+	struct limits_header *h;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/" SEGMENT_LIMITS_NAME, getenv("MEMCTL_DIR"));
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	h = mmap(NULL, PAGE, RW, MAP_SHARED, fd, 0);
+	expect(h != MAP_FAILED);
+	mc_store_full(&h->tell_at, at);
+	(void)munmap(h, PAGE);
+	(void)close(fd);
+}
+
+/* A child touches 2 MiB from `from` on and ends, how the argument says; how many pages it tells are resident of what
+ * is mapped at `at`, 0 if it does not speak of that. */
+static uint64_t told_by_child(char *from, const char *at, void (*end)(int))
+{
+	const struct member *m;
+	uint64_t pages = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		memset(from, 1, 512 * PAGE);
+		end(0);
+	}
+	(void)waitpid(pid, NULL, 0);
+	m = member_of_pid(pid);
+	expect(m != NULL);
+	for (unsigned i = 0; m && i < MEMBER_TOLD_MAX; i++)
+		if (mc_load_acquire(&m->told[i].start) == (uintptr_t)at)
+			pages = mc_load_relaxed(&m->told[i].pages);
+	return pages;
+}
+
+#define SHARED (MAP_SHARED | MAP_ANONYMOUS)
+
+static int last_words(int argc, char *argv[])
+{
+	char *p, *small, *large;
+
+	(void)argc;
+	(void)argv;
+	begin();
+	p = map(2048, RW, SHARED);
+	small = map(512, RW, SHARED);
+	memset(p, 1, 512 * PAGE);
+	expect_equal(told_by_child(p, p, exit), 0); /* nobody wants to know */
+	ask_to_tell(1);
+	expect_equal(told_by_child(p + 512 * PAGE, p, exit), 1024);
+	expect_equal(told_by_child(small, small, exit), 512);
+	expect_equal(told_by_child(p, p, _exit), 0);
+	large = map(1024, RW, SHARED);
+	expect_equal(told_by_child(large, p, exit), 1024);
+	expect_equal(told_by_child(large, large, exit), 512);
+	expect_equal(told_by_child(small, small, exit), 0);
+	unmap(p + PAGE, 1);
+	expect_equal(told_by_child(large, p, exit), 0);
+	expect(mremap(large, 1024 * PAGE, 512 * PAGE, 0) == large);
+	expect_equal(told_by_child(large, large, exit), 0);
+	return stage_verdict();
+}
+
 static const struct scene scenes[] = {
 	{ "kinds", "private, shared, stack and locked mappings; files are not charged", kinds, 0 },
 	{ "reservations", "PROT_NONE is charged when mprotect opens it", reservations, 0 },
@@ -491,6 +627,9 @@ static const struct scene scenes[] = {
 	{ "failures", "calls that fail change nothing and say why as libc does", failures, 0 },
 	{ "breaks", "brk and sbrk up and down", breaks, 0 },
 	{ "refusals", "what is refused leaves nothing charged, and all as it was", refusals, STAGE_MIB(4) },
+	{ "who_shares", "who maps what lies on a tmpfs says that it shares", who_shares, 0 },
+	{ "zero_is_shared_memory", "so does who shares /dev/zero", zero_is_shared_memory, 0 },
+	{ "last_words", "a process tells how large its shared memory is when it ends", last_words, 0 },
 	{ "at_random", "10,000 random calls against a model", at_random, 0 },
 };
 

@@ -136,6 +136,19 @@ static void fork_child(uint64_t r)
 	}
 }
 
+/* Most of the time goes here, and a fifth of that into slow paths: deaths shall hit them. */
+static void charge_and_uncharge(uint64_t r)
+{
+	const size_t size = (size_t)(r & 1 ? 100 : 200) << 12; /* into stock and out, or more than any stock */
+
+	for (int i = 0; i < 500; i++) {
+		void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (at != MAP_FAILED)
+			munmap(at, size);
+	}
+}
+
 static void act(uint64_t r)
 {
 	int i = (int)(r >> 40) % SLOTS;
@@ -148,6 +161,8 @@ static void act(uint64_t r)
 		exit(0); /* in order */
 	else if (r % 8192 == 3)
 		_exit(0);
+	else if (r % 16 == 4)
+		charge_and_uncharge(r >> 20);
 	else if (piece[i].at && r >> 20 & 1)
 		drop(i);
 	else if (piece[i].at)

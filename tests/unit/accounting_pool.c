@@ -274,6 +274,7 @@ static void a_refusal_says_who_and_how_much(void **state)
 	struct pool *root = ground_pool(&g, GROUP_ROOT);
 
 	(void)state;
+	pool_count_hit(&g.seg, RESOURCE_MEMORY, a);
 	pool_count_refusal(&g.seg, RESOURCE_MEMORY, a, 3, 4, 5);
 	assert_int_equal(mc_load_full(&pool->failcnt), 1);
 	assert_int_equal(mc_load_full(&root->failcnt), 0);

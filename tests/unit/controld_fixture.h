@@ -27,6 +27,7 @@
 /* One made-up process; pid 0: the row is free. */
 struct fake_process {
 	pid_t pid;
+	pid_t parent;
 	uint64_t start_time;
 	enum world_image image;
 	struct world_usage usage;
@@ -102,10 +103,11 @@ static int fake_resident(pid_t pid, struct world_resident *ret)
 	return 0;
 }
 
-static int fake_proportional(pid_t pid, uint64_t *ret_pages)
+static int fake_proportional(pid_t pid, unsigned sharers, uint64_t *ret_pages)
 {
 	struct fake_process *p = fake_find(pid);
 
+	(void)sharers;
 	if (!p)
 		return -ESRCH;
 	*ret_pages = p->proportional;
@@ -152,6 +154,14 @@ static int fake_mappings(pid_t pid, world_take_mapping *take, void *to)
 	return fake_find(pid) ? 0 : -ESRCH;
 }
 
+static int fake_children(pid_t pid, world_take_child *take, void *to)
+{
+	for (size_t i = 0; i < 16; i++)
+		if (fake[i].pid && fake[i].parent == pid)
+			take(fake[i].pid, fake[i].start_time, to);
+	return fake_find(pid) ? 0 : -ESRCH;
+}
+
 static const struct world fake_world = {
 	.now_ns = fake_now_ns,
 	.pidfd_open = fake_pidfd_open,
@@ -164,6 +174,7 @@ static const struct world fake_world = {
 	.spent_ns = fake_spent_ns,
 	.image = fake_image,
 	.comm = fake_comm,
+	.children = fake_children,
 	.mappings = fake_mappings,
 };
 

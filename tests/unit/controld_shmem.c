@@ -3,6 +3,7 @@
 #include "tests/unit/controld_fixture.h"
 
 #include "accounting/settle.h"
+#include "controld/residency.h"
 #include "controld/shmem.h"
 
 #include <sys/stat.h>
@@ -24,7 +25,8 @@ struct fake_mapping {
 
 static struct fake_mapping mapping[32];
 static uint64_t size_of_object[8]; /* by inode; UINT64_MAX: nobody tells */
-static unsigned readings, walks, questions;
+static unsigned readings, walks, questions, looks;
+static uint64_t walk_cost; /* ns */
 
 static struct world shared_world;
 
@@ -57,6 +59,7 @@ static void unmap(struct fake_mapping *m)
 
 static int shared_resident(pid_t pid, struct world_resident *ret)
 {
+	looks++;
 	if (!fake_find(pid))
 		return -ESRCH;
 	*ret = (struct world_resident){.anon = fake_find(pid)->usage.anon};
@@ -111,6 +114,7 @@ static int shared_touched(pid_t pid, uint64_t start, uint64_t pages, uint64_t fi
 	const struct fake_mapping *m = &mapping[(start - FIRST_ADDRESS) / PAGE / 64];
 
 	walks++;
+	fake_spent += walk_cost;
 	if (m->pid != pid)
 		return -ESRCH;
 	for (uint64_t i = 0; i < pages; i++)
@@ -125,7 +129,8 @@ static int setup(void **state)
 
 	memset(mapping, 0, sizeof(mapping));
 	memset(size_of_object, 0, sizeof(size_of_object));
-	readings = walks = questions = 0;
+	readings = walks = questions = looks = 0;
+	walk_cost = 0;
 	shared_world = fake_world;
 	shared_world.resident = shared_resident;
 	shared_world.mappings = shared_mappings;
@@ -368,6 +373,75 @@ static void nothing_is_charged_twice_where_charged_is_what_is_asked_for(void **s
 	expect(30, 0);
 }
 
+static void who_begins_to_share_is_looked_at_in_the_next_turn(void **state)
+{
+	struct fake_process *p = fake_add(100, 5), *q = fake_add(101, 6);
+	uint32_t m = fixture_join(p, "/a");
+
+	(void)state;
+	settle();
+	(void)map(p, 1, 0, 40);
+	size_of_object[1] = 30;
+	member_set_flags(&fixture.served->seg, m, MEMBER_SHARES, 0);
+	fixture_turn();
+	(void)map(q, 1, 0, 40);
+	(void)join(q, "/b");
+	expect(30, 0);
+}
+
+static void where_all_is_charged_when_asked_for_he_is_not(void **state)
+{
+	struct fake_process *p = fake_add(100, 5);
+
+	(void)state;
+	fixture_drop(
+		fixture_do("set", "\"group\":\"/a\",\"values\":{\"memory.charge\":\"commit\"}"));
+	(void)join(p, "/a");
+	settle();
+	settle();
+	looks = 0;
+	for (int i = 0; i < 10; i++)
+		fixture_turn();
+	assert_true(looks <= 1);
+}
+
+/* The one whose turn it was not, too. */
+static void who_pays_from_now_on_is_charged_in_the_same_turn(void **state)
+{
+	struct fake_process *p = fake_add(100, 5), *q = fake_add(101, 6);
+	struct fake_mapping *of_p = map(p, 1, 0, 40);
+	uint32_t payer, heir;
+
+	(void)state;
+	(void)map(q, 1, 0, 40);
+	size_of_object[1] = 30;
+	payer = join(p, "/a");
+	heir = join(q, "/b");
+	expect(30, 0);
+	unmap(of_p);
+	fake_now += 100000000;
+	fixture.served->watch[heir].look.due_ns = fake_now + 1000000000;
+	fixture.served->watch[payer].look.due_ns = fake_now;
+	residency(fixture.served, fake_now);
+	assert_int_equal(member_held(&fixture.served->seg, payer, RESOURCE_MEMORY), 0);
+	assert_int_equal(member_held(&fixture.served->seg, heir, RESOURCE_MEMORY), 30);
+}
+
+static void a_member_is_asked_once_for_what_is_resident(void **state)
+{
+	struct fake_process *p = fake_add(100, 5);
+
+	(void)state;
+	(void)map(p, 1, 0, 40);
+	size_of_object[1] = 30;
+	(void)join(p, "/a");
+	expect(30, 0);
+	fake_now += 2000000000;
+	looks = 0;
+	residency(fixture.served, fake_now);
+	assert_int_equal(looks, 1);
+}
+
 /* ---- where nobody tells the size
  * ------------------------------------------------------------------------- */
 
@@ -459,6 +533,175 @@ static void when_somebody_tells_he_is_believed(void **state)
 	assert_int_equal(walks, 0);
 }
 
+static void what_somebody_told_stays(void **state)
+{
+	struct fake_process *p = fake_add(100, 5), *q = fake_add(101, 6);
+	struct fake_mapping *m;
+
+	(void)state;
+	m = map(p, 1, 0, 40);
+	(void)map(q, 1, 0, 40);
+	m->touched = 0xff;
+	size_of_object[1] = 20;
+	(void)join(p, "/a");
+	(void)join(q, "/b");
+	expect(20, 0);
+	size_of_object[1] = UINT64_MAX;
+	m->touched = 0x1ff; /* one of the 20, for all we know */
+	expect(20, 0);
+	m->touched = 0x1fff; /* more than that was seen */
+	fake_end(p);
+	expect(0, 20);
+}
+
+static void what_is_lost_is_one_of_those_that_were_told_of(void **state)
+{
+	struct fake_process *p = fake_add(100, 5);
+	struct fake_mapping *m;
+
+	(void)state;
+	m = map(p, 1, 0, 64);
+	m->touched = 0xff;
+	size_of_object[1] = 20;
+	(void)join(p, "/a");
+	expect(20, 0);
+	size_of_object[1] = UINT64_MAX;
+	m->touched = 0x1ff;
+	expect(20, 0);
+	m->touched = 0x1f0;
+	expect(16, 0);
+	m->touched = 0xffffff0;
+	expect(24, 0);
+	m->touched = 0;
+	expect(0, 0);
+}
+
+/* `p` ends, and says that of what it has mapped there `pages` are resident. */
+static void end_and_tell(struct fake_process *p, uint32_t member,
+			 const struct fake_mapping *there, uint64_t pages)
+{
+	struct told *told = &member_of(&fixture.served->seg, member)->told[1];
+
+	mc_store_relaxed(&told->pages, pages);
+	mc_store_release(&told->start, address_of(there));
+	fake_end(p);
+}
+
+static void the_dying_tell(void **state)
+{
+	struct fake_process *p = fake_add(100, 5), *q = fake_add(101, 6), *r = fake_add(102, 7);
+	struct fake_mapping *of_q;
+	uint32_t member;
+
+	(void)state;
+	size_of_object[1] = UINT64_MAX;
+	map(p, 1, 0, 40)->touched = 0xff;
+	(void)join(p, "/a");
+	of_q = map(q, 1, 0, 40);
+	member = join(q, "/b");
+	expect(8, 0);
+	end_and_tell(q, member, of_q, 30);
+	expect(30, 0);
+	of_q = map(r, 1, 0, 40);
+	member = join(r, "/b"); /* in the same slot */
+	settle();
+	fake_end(r);
+	expect(30, 0);
+	fake_add(102, 8)->pid = 103;
+	member = join(fake_find(103), "/b");
+	of_q->pid = 103;
+	settle();
+	end_and_tell(fake_find(103), member, of_q, 41); /* it cannot be that many */
+	expect(30, 0);
+}
+
+/* As a child that lives for a moment. */
+static void who_was_never_looked_at_tells_by_what_relatives_have_there(void **state)
+{
+	struct fake_process *p = fake_add(100, 5), *q = fake_add(101, 6), *r = fake_add(102, 7);
+	const struct segment *seg = &fixture.served->seg;
+	struct fake_mapping *of_p;
+	uint32_t parent, child;
+
+	(void)state;
+	size_of_object[1] = UINT64_MAX;
+	of_p = map(p, 1, 0, 40);
+	parent = join(p, "/a");
+	settle();
+	child = join(r, "/b"); /* a stranger */
+	fixture_turn();
+	end_and_tell(r, child, of_p, 20);
+	expect(0, 0);
+	child = join(q, "/b");
+	mc_store_relaxed(&member_of(seg, child)->family,
+			 mc_load_relaxed(&member_of(seg, parent)->family));
+	end_and_tell(q, child, of_p, 30);
+	expect(30, 0);
+}
+
+static void members_are_asked_to_tell_where_nobody_else_does(void **state)
+{
+	mc_word32 *tell_at = &fixture.served->seg.limits->header.tell_at;
+	struct fake_process *p = fake_add(100, 5), *q = fake_add(101, 6);
+	struct fake_mapping *of_q;
+	uint32_t member;
+
+	(void)state;
+	(void)map(p, 1, 0, 40);
+	(void)map(p, 2, 0, 40);
+	of_q = map(q, 2, 0, 40);
+	(void)join(p, "/a");
+	member = join(q, "/a");
+	settle();
+	assert_int_equal(mc_load_relaxed(tell_at), 0);
+	size_of_object[2] = UINT64_MAX;
+	settle();
+	assert_true(mc_load_relaxed(tell_at) != 0);
+	mc_store_relaxed(tell_at, 1);
+	end_and_tell(q, member, of_q, 1);
+	fixture_turn();
+	assert_true(mc_load_relaxed(tell_at) >= fake_now / 1000000); /* not all who end now */
+}
+
+static void a_walk_is_made_sooner_for_who_waits(void **state)
+{
+	struct fake_process *p = fake_add(100, 5);
+	struct fake_mapping *m;
+
+	(void)state;
+	walk_cost = 50000000;
+	size_of_object[1] = UINT64_MAX;
+	m = map(p, 1, 0, 40);
+	m->touched = 1;
+	(void)join(p, "/a");
+	fixture_pass(30);
+	fixture_pass(30);
+	assert_int_equal(walks, 1);
+	m->touched = 0xff;
+	for (int i = 0; i < 3; i++)
+		fixture_pass(1000);
+	fixture_pass(50);
+	assert_int_equal(walks, 1);
+	assert_int_equal(fixture_row("/a", "memory.stat", "shmem"), 8 * PAGE);
+	assert_int_equal(walks, 2);
+	m->touched = 0xffff;
+	fixture_pass(50);
+	assert_int_equal(fixture_row("/a", "memory.stat", "shmem"), 8 * PAGE); /* for 0.2 s */
+	fixture_pass(950);
+	fixture_pass(50);
+	assert_int_equal(walks, 2);
+	assert_int_equal(fixture_row("/a", "memory.stat", "shmem"), 16 * PAGE);
+	assert_int_equal(walks, 3);
+}
+
+static void look_at(const struct fake_process *p, uint32_t member, uint64_t later_ns)
+{
+	struct world_resident has;
+
+	assert_int_equal(shared_resident(p->pid, &has), 0);
+	shmem_look(fixture.served, member, &has, false, fake_now + later_ns);
+}
+
 static void who_pays_is_due_when_another_touches(void **state)
 {
 	struct fake_process *p = fake_add(100, 5), *q = fake_add(101, 6);
@@ -480,13 +723,13 @@ static void who_pays_is_due_when_another_touches(void **state)
 	assert_true(of_q->period_ns > 100000000);
 	m->touched = 1;
 	of_p->due_ns = fake_now + 100;
-	shmem_look(fixture.served, member, fake_now);
+	look_at(q, member, 0);
 	assert_int_equal(of_p->due_ns, 1);
 	assert_int_equal(of_q->period_ns, 0);
 	size_of_object[2] = 2;
 	m->touched = 0;
 	of_p->due_ns = fake_now + 100;
-	shmem_look(fixture.served, member, fake_now + 10000000);
+	look_at(q, member, 10000000);
 	assert_int_equal(of_p->due_ns, 1);
 	expect(2, 0);
 }
@@ -507,11 +750,21 @@ int main(void)
 		TEST(all_users_ask_once),
 		TEST(an_idle_member_is_not_read_again),
 		TEST(nothing_is_charged_twice_where_charged_is_what_is_asked_for),
+		TEST(who_begins_to_share_is_looked_at_in_the_next_turn),
+		TEST(where_all_is_charged_when_asked_for_he_is_not),
+		TEST(who_pays_from_now_on_is_charged_in_the_same_turn),
+		TEST(a_member_is_asked_once_for_what_is_resident),
 		TEST(page_tables_are_laid_upon_each_other),
 		TEST(pages_outlive_who_touched_them),
 		TEST(pages_that_are_lost_are_gone),
 		TEST(who_touches_nothing_is_not_walked),
 		TEST(when_somebody_tells_he_is_believed),
+		TEST(what_somebody_told_stays),
+		TEST(what_is_lost_is_one_of_those_that_were_told_of),
+		TEST(the_dying_tell),
+		TEST(who_was_never_looked_at_tells_by_what_relatives_have_there),
+		TEST(members_are_asked_to_tell_where_nobody_else_does),
+		TEST(a_walk_is_made_sooner_for_who_waits),
 		TEST(who_pays_is_due_when_another_touches),
 	};
 

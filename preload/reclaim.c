@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT */
+/* What a thread does when a limit refuses it, and what it owes above memory.high. */
+#include "preload/reclaim.h"
+
+#include "accounting/bell.h"
+#include "accounting/member.h"
+#include "accounting/reclaim.h"
+#include "accounting/sys.h"
+#include "accounting/throttle.h"
+#include "preload/heap.h"
+#include "preload/helper.h"
+
+#include <errno.h>
+#include <time.h>
+
+#define REFUSED 1u
+#define OWES 2u
+#define TRIES 4u /* again after a refusal: the next success is the end of it */
+
+#define OWN_PATIENCE_MS 20u   /* for the own helper */
+#define AGAIN_MS 4u	      /* when nobody had anything: so long nobody is asked again, */
+#define AGAIN_MANY_MS 64u     /* or so long where looking takes long */
+#define MANY_MEMBERS 1024u
+#define LOOK_MS 250u	      /* what waits for room looks by itself so often */
+#define KILL_PATIENCE_MS 5000u
+
+/* What is tried, in this order, until the request is granted. */
+enum stage { STAGE_OWN, STAGE_OTHERS, STAGE_POLICY, STAGE_ASKED_FOR_KILL };
+
+__thread volatile unsigned reclaim_due;
+static __thread struct {
+	uint16_t group; /* that refused */
+	uint64_t pages;
+	enum stage stage;
+	uint32_t deadline; /* of a kill that was asked for */
+	uint64_t debt;	   /* pages charged above high and not paid for */
+} mine;
+
+/* When a search found nothing, and how much was unused then: pages that nobody can give. */
+static mc_word32 vain_at;
+static mc_word unusable;
+
+/* A refused thread at work. */
+struct need {
+	const struct self *self;
+	const struct segment *seg;
+	uint16_t group;
+	uint64_t pages;
+	bool in_heap; /* malloc's slow path: this thread may purge by itself */
+};
+
+static struct need need_of(const struct self *self, bool in_heap)
+{
+	return (struct need){ self, self->actor.seg, mine.group, mine.pages, in_heap };
+}
+
+static struct member *slot_of(const struct need *n)
+{
+	return member_of(n->seg, n->self->member);
+}
+
+void reclaim_note_refused(uint16_t group, uint64_t pages)
+{
+	mine.group = group;
+	mine.pages = pages;
+	reclaim_due |= REFUSED;
+}
+
+/* ---- room -------------------------------------------------------------------------------------------------- */
+
+static uint64_t usage_of(const struct segment *seg, uint16_t group)
+{
+	return pool_usage(mc_load_full(&pool_of(seg, RESOURCE_MEMORY, group)->word));
+}
+
+static bool has_room(const struct need *n)
+{
+	return charge_has_room(&n->self->actor, self_target(n->self).account, n->pages);
+}
+
+/* All levels that lack room wake us. */
+static bool look_for_room(const struct need *n)
+{
+	for (uint16_t g = mc_load_relaxed(&n->self->group); g != GROUP_NIL; g = group_parent(n->seg, g))
+		if (usage_of(n->seg, g) + n->pages > pool_max(n->seg, RESOURCE_MEMORY, g))
+			reclaim_want_room(n->seg, RESOURCE_MEMORY, g, n->pages);
+	return has_room(n);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void count_stall(const struct need *n, uint64_t since_ns)
+{
+	mc_add_relaxed(&slot_of(n)->stall_ns, now_ns() - since_ns);
+}
+
+/* Whether somebody asked is still worth waiting for. */
+typedef bool awaited(const struct need *n, uint32_t now);
+
+static bool own_is_awaited(const struct need *n, uint32_t now)
+{
+	return reclaim_is_awaited(n->seg, n->self->member, now);
+}
+
+static bool others_are_awaited(const struct need *n, uint32_t now)
+{
+	return reclaim_is_awaited_below(n->seg, n->group, n->self->member, now);
+}
+
+/* True when there is room; gives up when nobody is awaited any more, or after so long. */
+static bool wait_for(const struct need *n, awaited *is_awaited, uint32_t patience_ms)
+{
+	uint64_t since = now_ns();
+	uint64_t end = since + (uint64_t)patience_ms * 1000000;
+	bool room;
+
+	for (;;) {
+		uint32_t seen = reclaim_gave(n->seg);
+		uint64_t now = now_ns();
+		uint64_t left = now < end ? end - now : 0;
+
+		room = look_for_room(n);
+		if (room || !left || !is_awaited(n, reclaim_now()))
+			break;
+		reclaim_wait(n->seg, seen, (uint32_t)(left / 1000000) + 1);
+	}
+	count_stall(n, since);
+	return room;
+}
+
+/* ---- giving and asking --------------------------------------------------------------------------------------- */
+
+static bool was_vain_lately(const struct need *n)
+{
+	uint32_t again = member_mark(n->seg) > MANY_MEMBERS ? AGAIN_MANY_MS : AGAIN_MS;
+	uint32_t at = mc_load_relaxed(&vain_at);
+
+	return at && reclaim_now() - at < again;
+}
+
+static void note_vain(void)
+{
+	uint32_t now = reclaim_now();
+
+	mc_store_relaxed(&vain_at, now ? now : 1);
+	mc_store_relaxed(&unusable, heap_unused());
+}
+
+static bool may_have_unused(const struct need *n)
+{
+	uint64_t unused = heap_unused();
+
+	return unused && (unused > mc_load_relaxed(&unusable) || !was_vain_lately(n));
+}
+
+static uint64_t purge(const struct need *n, uint64_t pages)
+{
+	uint64_t had = heap_unused();
+	uint64_t given = heap_reclaim(pages);
+
+	mc_add_relaxed(&slot_of(n)->scanned, had > given ? had : given);
+	mc_add_relaxed(&slot_of(n)->reclaimed, given);
+	return given;
+}
+
+/* True when something was given back. What is there may lie in pieces that do not fit: all of it counts. */
+static bool give_own(const struct need *n)
+{
+	if (!may_have_unused(n))
+		return false;
+	if (n->in_heap)
+		return purge(n, n->pages) != 0;
+	if (!helper_listens())
+		return false;
+	reclaim_ask(n->seg, n->self->member, n->pages, reclaim_now());
+	return wait_for(n, own_is_awaited, OWN_PATIENCE_MS);
+}
+
+static bool ask_others(const struct need *n)
+{
+	if (was_vain_lately(n))
+		return false;
+	return reclaim_ask_below(n->seg, n->group, n->self->member, n->pages, reclaim_now()) &&
+	       wait_for(n, others_are_awaited, RECLAIM_PATIENCE_MS);
+}
+
+/* ---- the refusing group's policy ------------------------------------------------------------------------------ */
+
+static enum oom_policy policy_of(const struct need *n)
+{
+	return (enum oom_policy)n->seg->limits->group[n->group].oom_policy;
+}
+
+/* Until there is room, or a look finds that something else has changed. */
+static void wait_a_while(const struct need *n, uint32_t ms)
+{
+	uint64_t since = now_ns();
+	uint32_t seen = reclaim_gave(n->seg);
+
+	if (!look_for_room(n))
+		reclaim_wait(n->seg, seen, ms);
+	count_stall(n, since);
+}
+
+static void ask_for_kill(const struct need *n)
+{
+	struct pool *pool = pool_of(n->seg, RESOURCE_MEMORY, n->group);
+	uint64_t none = 0;
+
+	(void)mc_cas_full(&pool->oom, &none,
+			  (uint64_t)(n->self->member + 1) << 32 | (n->pages & UINT32_MAX));
+	bell_ring(n->seg);
+	mine.deadline = reclaim_now() + KILL_PATIENCE_MS;
+	mine.stage = STAGE_ASKED_FOR_KILL;
+}
+
+/* True: again from the start. */
+static bool follow_policy(const struct need *n)
+{
+	enum oom_policy policy = policy_of(n);
+
+	if (policy == OOM_FAIL)
+		return false;
+	if (policy == OOM_KILL && mine.stage != STAGE_ASKED_FOR_KILL)
+		ask_for_kill(n);
+	else if (policy == OOM_KILL && (int32_t)(reclaim_now() - mine.deadline) >= 0)
+		return false;
+	wait_a_while(n, LOOK_MS);
+	if (policy == OOM_WAIT)
+		mine.stage = STAGE_OWN;
+	return true;
+}
+
+static bool make_room(const struct need *n)
+{
+	if (n->pages > pool_max(n->seg, RESOURCE_MEMORY, n->group))
+		return false;
+	if (mine.stage == STAGE_OWN) {
+		mine.stage = STAGE_OTHERS;
+		if (give_own(n))
+			return true;
+	}
+	if (mine.stage == STAGE_OTHERS) {
+		mine.stage = STAGE_POLICY;
+		if (ask_others(n))
+			return true;
+		note_vain();
+	}
+	return follow_policy(n);
+}
+
+/* ---- memory.high ---------------------------------------------------------------------------------------------- */
+
+static bool is_above_high(const struct segment *seg, uint16_t group)
+{
+	return usage_of(seg, group) > mc_load_relaxed(&seg->limits->limits[RESOURCE_MEMORY][group].high);
+}
+
+static bool is_any_above_high(const struct segment *seg, uint16_t group)
+{
+	for (; group != GROUP_ROOT; group = group_parent(seg, group))
+		if (is_above_high(seg, group))
+			return true;
+	return false;
+}
+
+/* The kernel charges in batches; here they are gathered until there is one. */
+void reclaim_note_charged(const struct self *self, uint64_t pages)
+{
+	if (!is_any_above_high(self->actor.seg, (uint16_t)mc_load_relaxed(&self->group)))
+		return;
+	mine.debt += pages;
+	if (mine.debt >= THROTTLE_BATCH)
+		reclaim_due |= OWES;
+}
+
+static void reclaim_excess(struct need *n, uint16_t group)
+{
+	uint64_t high = mc_load_relaxed(&n->seg->limits->limits[RESOURCE_MEMORY][group].high);
+	uint64_t usage = usage_of(n->seg, group);
+
+	if (usage <= high)
+		return;
+	pool_count_event(n->seg, RESOURCE_MEMORY, group, EVENT_HIGH);
+	if (was_vain_lately(n))
+		return;
+	n->group = group;
+	n->pages = usage - high;
+	if (n->in_heap && heap_unused())
+		(void)purge(n, n->pages);
+	else if (helper_listens() && heap_unused())
+		reclaim_ask(n->seg, n->self->member, n->pages, reclaim_now());
+	if (!reclaim_ask_below(n->seg, group, n->self->member, n->pages, reclaim_now()))
+		note_vain();
+}
+
+/* Handlers of the program run in between; a signal that ends it does so. */
+static void sleep_ms(uint32_t ms)
+{
+	struct timespec left = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
+
+	while (sys_call6(SYS_nanosleep, (long)&left, (long)&left, 0, 0, 0, 0) == -EINTR)
+		;
+}
+
+static void pay(struct need *n)
+{
+	uint16_t leaf = (uint16_t)mc_load_relaxed(&n->self->group);
+	uint64_t debt = mine.debt;
+	uint64_t since = now_ns();
+	uint32_t ms;
+
+	mine.debt = 0;
+	for (uint16_t g = leaf; g != GROUP_ROOT; g = group_parent(n->seg, g))
+		reclaim_excess(n, g);
+	ms = throttle_delay_ms(throttle_overage_of(n->seg, RESOURCE_MEMORY, leaf), 0, debt);
+	if (ms > THROTTLE_IGNORED_MS)
+		sleep_ms(ms);
+	count_stall(n, since);
+}
+
+/* ---- at the places where waiting harms nobody ------------------------------------------------------------------ */
+
+static bool settle(const struct self *self, bool failed, bool in_heap)
+{
+	struct need n = need_of(self, in_heap);
+	unsigned due = reclaim_due;
+
+	reclaim_due = 0;
+	if (failed && due & REFUSED) {
+		if (make_room(&n)) {
+			reclaim_due = TRIES | (due & OWES);
+			return true;
+		}
+		charge_refuse(&self->actor, self_target(self).account, n.pages, n.group);
+	}
+	mine.stage = STAGE_OWN;
+	if (due & OWES)
+		pay(&n);
+	return false;
+}
+
+static bool settle_if_due(bool failed, bool in_heap)
+{
+	const struct self *self = self_get();
+	int saved = errno;
+	bool again = self && settle(self, failed, in_heap);
+
+	errno = saved;
+	return again;
+}
+
+bool reclaim_after_heap(bool failed)
+{
+	if (helper_is_wanted())
+		helper_start();
+	return reclaim_due && settle_if_due(failed, true);
+}
+
+bool reclaim_after_refused_mapping(void)
+{
+	return reclaim_due && settle_if_due(true, false);
+}
+
+void reclaim_after_mapping(void)
+{
+	if (reclaim_due)
+		(void)settle_if_due(false, false);
+}
