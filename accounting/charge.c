@@ -292,6 +292,20 @@ bool charge_has_room_large(const struct actor *by, uint32_t account, uint64_t n)
 	return has_room(&t);
 }
 
+bool charge_is_near(const struct actor *by, uint32_t account)
+{
+	struct attempt t = begin(by, account, 0);
+
+	for (uint16_t g = t.leaf; g != GROUP_NIL; g = group_parent(by->seg, g)) {
+		uint64_t max = pool_max(by->seg, t.resource, g);
+
+		if (max < PAGES_MAX &&
+		    pool_usage(mc_load_relaxed(&pool_of(by->seg, t.resource, g)->word)) > max / 2)
+			return true;
+	}
+	return false;
+}
+
 uint64_t charge_least_max(const struct actor *by, uint32_t account)
 {
 	struct attempt t = begin(by, account, 0);

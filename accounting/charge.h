@@ -70,6 +70,9 @@ void charge_force(const struct actor *by, uint32_t account, uint64_t n, enum ove
 bool charge_has_room(const struct actor *by, uint32_t account, uint64_t n);
 bool charge_has_room_large(const struct actor *by, uint32_t account, uint64_t n);
 
+/* True when some group of the account's path is more than half full. */
+bool charge_is_near(const struct actor *by, uint32_t account);
+
 /* The least max of the account's group and those above it. */
 uint64_t charge_least_max(const struct actor *by, uint32_t account);
 

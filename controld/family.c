@@ -9,7 +9,7 @@
 #define NEWBORN_NS (20 * MS)
 #define OPEN_MAX_NS (500 * MS) /* where there is always a newborn, parts that nearly add up are better than old ones */
 #define ROLLUP_MIN_NS (100 * MS)
-#define ROLLUP_SHARE 100u /* times what it costs pass until the next one */
+#define ROLLUP_SHARE 150u /* times what it costs pass until the next one */
 #define ROLLUP_SHARE_ASKED 4u
 #define TURN_NS (2 * MS)
 #define TURN_ASKED_NS (20 * MS)

@@ -19,8 +19,8 @@
 #define REREAD_NS        (15000 * MS) /* and of everybody: mappings may change and keep their sum */
 #define SHARE            100u         /* times what a walk costs pass until the next one */
 #define SHARE_ASKED      4u
-#define TELL_SHARE       10u  /* the same for what members tell at their end */
-#define TELL_PAGE_NS     100u /* what that costs them */
+#define TELL_SHARE       10u          /* the same for what members tell at their end */
+#define TELL_PAGE_NS     100u         /* what that costs them */
 #define DEVICE_NS        (10000 * MS) /* a device number may be given to another file system */
 #define ASK_AGAIN_NS     (10000 * MS)
 #define TURN_NS          (20 * MS) /* for walks: others wait */
@@ -65,7 +65,8 @@ struct object {
 	uint64_t *touched; /* a bit for each page known to be resident */
 	uint64_t words;
 	uint64_t count; /* of these bits */
-	uint64_t floor; /* how many pages there were when somebody told last, less what was lost since */
+	uint64_t floor; /* how many pages there were when somebody told last, less what was lost
+			   since */
 };
 
 /* What is known of a member; by slot. */
@@ -719,7 +720,8 @@ static const struct range *find_range(const struct sharer *sharer, uint64_t star
 	return NULL;
 }
 
-/* Who ended before he was ever looked at had the same there as the others that came of his image. */
+/* Who ended before he was ever looked at had the same there as the others that came of his image.
+ */
 static const struct range *find_told(const struct served *s, uint32_t member, uint64_t start,
 				     struct object **ret)
 {

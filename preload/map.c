@@ -316,7 +316,8 @@ void map_look(struct map_taken *seen, void *addr, size_t size)
 	const char *at = addr;
 
 	seen->runs.n = 0;
-	if (!self || !is_sound(addr, size) || !self_is_resident(self))
+	if (!self || !is_sound(addr, size) || !self_is_resident(self) ||
+	    !charge_is_near(&self->actor, self_target(self).account))
 		return;
 	ledger_read(addr, units_pages_up(size), &seen->runs);
 	for (unsigned i = 0; i < seen->runs.n; i++) {

@@ -51,6 +51,9 @@ uint64_t residency_count_value(const struct self *self, uint8_t value, const voi
 	a = account_of(self->actor.seg, self_account(self, ledger_slot(value)));
 	if (mc_load_relaxed(ledger_is_lazy(value) ? &a->surplus : &a->absent) == 0)
 		return pages;
+	if (ledger_slot(value) == self_target(self).slot &&
+	    !charge_is_near(&self->actor, self_target(self).account))
+		return ledger_is_lazy(value) ? 0 : pages;
 	return residency_count(addr, pages);
 }
 

@@ -7,7 +7,7 @@
  *               what cannot wait is done: how much a range that goes away has held, and, before large
  *               memory is granted, what became of the last.
  * price         mincore 0.2 us and 5 ns a resident page, only where something was found absent or lazily
- *               touched before; catching up 1.5 us for each mapping of 1 MiB and more.
+ *               touched before and a limit is near; catching up 1.5 us for each mapping of 1 MiB and more.
  */
 #ifndef PRELOAD_RESIDENCY_H
 #define PRELOAD_RESIDENCY_H
@@ -27,7 +27,8 @@ bool residency_is_lazy(const struct self *self, uint64_t pages);
  * puts that right. */
 uint64_t residency_count(const void *addr, uint64_t pages);
 
-/* The same for pages with this value in the ledger; without a look where it makes no difference. */
+/* The same for pages with this value in the ledger; without a look where it makes no difference, or where no limit is
+ * near and it is the account of now: then the daemon's next look puts right what is guessed. mincore takes the lock that others need to map. */
 uint64_t residency_count_value(const struct self *self, uint8_t value, const void *addr, uint64_t pages);
 
 /* The same for pages of the heap, all charged when they were committed. */

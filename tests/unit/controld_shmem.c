@@ -577,8 +577,8 @@ static void what_is_lost_is_one_of_those_that_were_told_of(void **state)
 }
 
 /* `p` ends, and says that of what it has mapped there `pages` are resident. */
-static void end_and_tell(struct fake_process *p, uint32_t member,
-			 const struct fake_mapping *there, uint64_t pages)
+static void end_and_tell(struct fake_process *p, uint32_t member, const struct fake_mapping *there,
+			 uint64_t pages)
 {
 	struct told *told = &member_of(&fixture.served->seg, member)->told[1];
 
@@ -604,6 +604,7 @@ static void the_dying_tell(void **state)
 	expect(30, 0);
 	of_q = map(r, 1, 0, 40);
 	member = join(r, "/b"); /* in the same slot */
+	assert_int_equal(mc_load_full(&member_of(&fixture.served->seg, member)->told[1].start), 0);
 	settle();
 	fake_end(r);
 	expect(30, 0);
