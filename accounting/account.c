@@ -2,7 +2,7 @@
 /* What one member holds in one pool: claiming and freeing. */
 #include "accounting/account.h"
 
-#include "accounting/check.h"
+#include "accounting/recount.h"
 
 #include <errno.h>
 
@@ -17,13 +17,24 @@ static void raise_mark(const struct segment *seg, uint32_t account)
 		;
 }
 
+/* Nothing is in it any more; true when something was. */
+static bool empty(struct account *a, uint32_t epoch)
+{
+	uint64_t word = mc_load_full(&a->word);
+
+	while (!mc_cas_full(&a->word, &word, account_word(epoch, 0, 0)))
+		;
+	return account_held(word) != 0 || account_stock(word) != 0;
+}
+
+/* Who adjusted the account of its former owner too late has left units in it that the pools hold and nobody owns. */
 static void fill(const struct segment *seg, uint32_t account, uint64_t meta, unsigned resource)
 {
 	struct account *a = account_of(seg, account);
 	mc_word *now = &seg->counters->header.epoch[resource];
 	uint64_t generation = (mc_load_full(&a->meta) >> 32) + 1;
+	bool found = false;
 	uint64_t epoch;
-	uint64_t word;
 
 	mc_store_full(&a->meta, generation << 32 | meta);
 	for (unsigned i = 0; i < CLASSES; i++)
@@ -33,9 +44,10 @@ static void fill(const struct segment *seg, uint32_t account, uint64_t meta, uns
 	raise_mark(seg, account);
 	do {
 		epoch = mc_load_full(now);
-		word = mc_load_full(&a->word);
-	} while (!mc_cas_full(&a->word, &word, account_word((uint32_t)epoch & EPOCH_MASK, 0, 0)) ||
-		 (mc_load_full(now) & EPOCH_MASK) != (epoch & EPOCH_MASK));
+		found |= empty(a, (uint32_t)epoch & EPOCH_MASK);
+	} while ((mc_load_full(now) & EPOCH_MASK) != (epoch & EPOCH_MASK));
+	if (found)
+		recount_all(seg);
 }
 
 static int take(const struct segment *seg, uint32_t account, uint32_t member, uint64_t meta,
@@ -79,9 +91,12 @@ void account_free(const struct segment *seg, uint32_t account)
 {
 	struct account *a = account_of(seg, account);
 	mc_word32 *hint = &seg->counters->header.account_hint;
-	uint64_t word = mc_load_full(&a->word);
+	uint64_t meta = mc_load_full(&a->meta);
 
-	(void)CHECK(account_held(word) == 0 && account_stock(word) == 0);
+	while (!mc_cas_full(&a->meta, &meta, meta + (1ull << 32)))
+		;
+	if (empty(a, account_epoch(mc_load_full(&a->word))))
+		recount_all(seg);
 	mc_store_full(&a->member, 0);
 	if (account < mc_load_relaxed(hint)) /* low slots first: scans stay short */
 		mc_store_relaxed(hint, account);

@@ -57,7 +57,8 @@ static inline struct account *account_of(const struct segment *seg, uint32_t acc
 int account_claim(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group,
 		  unsigned slot, uint32_t *ret_account);
 
-/* Gives an account back. Nothing may be held or in stock. */
+/* Gives an account back; its generation is raised. Nothing should be held or in stock; what an adjuster who came too
+ * late has left there is recounted away. The caller has an open counter up. */
 void account_free(const struct segment *seg, uint32_t account);
 
 /* Takes n from a counter, or what there is; returns how much. */

@@ -430,19 +430,33 @@ static int adjust_up(struct attempt *t, uint64_t from, enum over cause)
 	return err;
 }
 
-static int adjust_down(struct attempt *t, uint64_t from)
+static bool is_the_same(const struct attempt *t, uint64_t meta)
+{
+	return account_meta_generation(mc_load_full(&t->account->meta)) == account_meta_generation(meta);
+}
+
+/* Another's by now, it may be of another group, whose pools never had what was taken off. */
+static int adjust_down(struct attempt *t, uint64_t from, uint64_t meta)
 {
 	int err = swap_held(t, from, from - t->n);
 
-	if (err)
+	if (err || !is_the_same(t, meta))
 		return err;
 	read_leaf(t);
 	charge_down(t->by->seg, t->resource, t->leaf, t->n, t->epoch);
 	return 0;
 }
 
-/* The account may be freed and claimed by somebody else meanwhile: as in a drain, its generation then
- * differs, and only a recount puts the pools right. */
+/* The account was freed, claimed by somebody else or relabelled meanwhile: as in a drain, its generation then
+ * differs, and only a recount puts the pools right. What a raise has put there is nobody's: taken back. */
+static int come_too_late(struct attempt *t, uint64_t from, uint64_t to)
+{
+	if (to > from)
+		(void)swap_held(t, to, from);
+	recount_all(t->by->seg);
+	return to > from ? -EAGAIN : 0;
+}
+
 int charge_adjust(const struct actor *by, uint32_t account, uint64_t meta, uint64_t from, uint64_t to,
 		  enum over cause)
 {
@@ -452,9 +466,9 @@ int charge_adjust(const struct actor *by, uint32_t account, uint64_t meta, uint6
 	if (t.n == 0 || to > ACCOUNT_HELD_MAX)
 		return t.n ? -EAGAIN : 0;
 	mc_add_full(by->open, 1);
-	err = to > from ? adjust_up(&t, from, cause) : adjust_down(&t, from);
-	if (!err && account_meta_generation(mc_load_full(&t.account->meta)) != account_meta_generation(meta))
-		recount_all(by->seg);
+	err = to > from ? adjust_up(&t, from, cause) : adjust_down(&t, from, meta);
+	if (!err && !is_the_same(&t, meta))
+		err = come_too_late(&t, from, to);
 	mc_sub_full(by->open, 1);
 	return err;
 }

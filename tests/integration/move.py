@@ -114,7 +114,7 @@ class Member:
     def both(self):
         return self.client.current(self.a), self.client.current(self.b)
 
-    def holds(self, a, b, slack=MIB):
+    def holds(self, a, b, slack=10 * MIB):  # what a small program has where huge pages are always on
         """Waits until the groups hold so much, in MiB; small change aside."""
         def near():
             return all(abs(x - y * MIB) <= slack for x, y in zip(self.both(), (a, b)))

@@ -375,7 +375,10 @@ static void an_account_claimed_anew_leaves_nothing_wrong(void **state)
 {
 	(void)state;
 	assert_int_equal(charge(400), 0);
-	assert_int_equal(charge_adjust(&p.by, p.account, 0, ground_held(&g, p.account), 450, OVER_LAZY), 0);
+	assert_int_equal(charge_adjust(&p.by, p.account, 0, 400, 450, OVER_LAZY), -EAGAIN);
+	assert_int_equal(ground_held(&g, p.account), 400);
+	assert_true(ground_consistent(&g));
+	assert_int_equal(charge_adjust(&p.by, p.account, 0, 400, 350, OVER_LAZY), 0);
 	assert_true(ground_consistent(&g));
 }
 
