@@ -188,10 +188,9 @@ bool recount(const struct segment *seg, unsigned resource)
 }
 
 /* Until it has another label, or is somebody else's. */
-void recount_relabel(const struct segment *seg, uint32_t account, uint16_t group)
+void recount_relabel(const struct segment *seg, uint32_t account, uint64_t meta, uint16_t group)
 {
 	mc_word *now = &account_of(seg, account)->meta;
-	uint64_t meta = mc_load_full(now);
 	unsigned resource = account_meta_resource(meta);
 
 	while (mc_load_full(now) == meta && account_meta_group(meta) != group)

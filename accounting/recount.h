@@ -29,9 +29,10 @@
  * table that one thread of a process has at a time (then false; call again). */
 bool recount(const struct segment *seg, unsigned resource);
 
-/* Makes an account, which its owner goes on using, another group's: what it holds moves there at one stroke.
+/* Makes an account, which its owner goes on using, another group's: what it holds moves there at one stroke. `meta` is
+ * the account's as the caller has seen it; nothing happens when it is somebody else's by then.
  * Limits are not looked at. The caller has his open counter up: should he die, the pools are recounted. */
-void recount_relabel(const struct segment *seg, uint32_t account, uint16_t group);
+void recount_relabel(const struct segment *seg, uint32_t account, uint64_t meta, uint16_t group);
 
 /* C3: the epoch to charge in. Waits while a recount is on, and recounts itself when that one does not
  * move. */

@@ -69,6 +69,13 @@ static bool is_empty(const struct served *s, uint32_t account)
 	return account_held(word) == 0 && account_stock(word) == 0;
 }
 
+/* After its meta was read: a member that execs meanwhile gives its accounts back. A later generation is left alone. */
+static bool is_own(const struct served *s, uint32_t member, uint32_t account, uint64_t meta)
+{
+	return meta && account != MEMBER_NIL && account_meta_resource(meta) == RESOURCE_MEMORY &&
+	       mc_load_full(&account_of(&s->seg, account)->member) == member + 1;
+}
+
 /* The accounts themselves change their group, so that what the process frees later is given back there, and
  * what it charges meanwhile comes along. */
 static void relabel(struct served *s, uint32_t member, uint16_t from, uint16_t to)
@@ -77,8 +84,10 @@ static void relabel(struct served *s, uint32_t member, uint16_t from, uint16_t t
 	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++) {
 		uint32_t account = account_in(s, member, i, from);
 
-		if (account != MEMBER_NIL)
-			recount_relabel(&s->seg, account, to);
+		uint64_t meta = account != MEMBER_NIL ? mc_load_full(&account_of(&s->seg, account)->meta) : 0;
+
+		if (is_own(s, member, account, meta) && account_meta_group(meta) == from)
+			recount_relabel(&s->seg, account, meta, to);
 	}
 	mc_sub_full(s->actor.open, 1);
 }
@@ -88,14 +97,13 @@ static void relabel(struct served *s, uint32_t member, uint16_t from, uint16_t t
 static int reuse(struct served *s, uint32_t member, uint16_t from, uint16_t to)
 {
 	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++) {
-		uint32_t account = mc_load_full(&member_of(&s->seg, member)->account[i]) - 1;
-		uint64_t meta = mc_load_full(&account_of(&s->seg, account)->meta);
+		uint32_t account = mc_load_full(&member_of(&s->seg, member)->account[i]);
+		uint64_t meta = account ? mc_load_full(&account_of(&s->seg, --account)->meta) : 0;
 
-		if (account_meta_resource(meta) != RESOURCE_MEMORY || account_meta_group(meta) == from ||
-		    !is_empty(s, account))
+		if (!is_own(s, member, account, meta) || account_meta_group(meta) == from || !is_empty(s, account))
 			continue;
 		mc_add_full(s->actor.open, 1);
-		recount_relabel(&s->seg, account, to);
+		recount_relabel(&s->seg, account, meta, to);
 		mc_sub_full(s->actor.open, 1);
 		return (int)i;
 	}

@@ -258,7 +258,7 @@ static void adjust_and_move(struct worker *w, const struct actor *daemon)
 		shared->lost++;
 	w->held[0] = held / 2;
 	mc_add_full(daemon->open, 1);
-	recount_relabel(&w->seg, w->account[0], t);
+	recount_relabel(&w->seg, w->account[0], mc_load_full(&a->meta), t);
 	mc_sub_full(daemon->open, 1);
 }
 

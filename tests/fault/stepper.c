@@ -245,7 +245,7 @@ static int adjust_down(void)
 static int move_charges(void)
 {
 	mc_add_full(me.by.open, 1);
-	recount_relabel(&g.seg, me.account, beside);
+	recount_relabel(&g.seg, me.account, mc_load_full(&account_of(&g.seg, me.account)->meta), beside);
 	mc_sub_full(me.by.open, 1);
 	return 0;
 }

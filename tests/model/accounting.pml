@@ -101,6 +101,18 @@
 #ifndef MKDIR			/* leaf NP-1 is not there yet and is made by the daemon */
 #define MKDIR 0
 #endif
+#ifndef ADJUSTS			/* adjustments the daemon makes of anybody's account, each a free choice of up and down */
+#define ADJUSTS 0
+#endif
+#ifndef SELFADJ			/* calls may also be adjustments of the own account */
+#define SELFADJ 0
+#endif
+#ifndef RELABELS		/* times that the daemon makes an account another group's */
+#define RELABELS 0
+#endif
+#ifndef REFILL			/* a new image frees its account and claims it anew, maybe for another group; not with JOIN */
+#define REFILL 0
+#endif
 #ifndef SETMAX			/* the daemon lowers MAX1 to this */
 #define SETMAX 0
 #endif
@@ -137,6 +149,24 @@
 #define R4_READS_MARK_AGAIN	26	/* R4 goes on to pools that R2 has not visited */
 #define R2_OLDER_ONLY		27	/* R2 takes a pool made in its own epoch for a sign that it was superseded */
 
+#define MOVE_WITHOUT_WISH	28	/* only the mover knows that he moves an account */
+#define LABEL_STORED		29	/* L1 stores: the account may have moved, or be another's, since it was looked at */
+#define U3_READS_GROUP_FIRST	30	/* uncharge reads the group, then swaps the word */
+#define C3_READS_GROUP_FIRST	31	/* charge reads the group, then the epoch */
+#define S2_READS_GROUP_FIRST	32	/* settle reads the group, then swaps the word */
+#define A1_READS_GROUP_FIRST	33	/* an adjustment downwards reads the group, then swaps the word */
+#define L1_KEEPS_GENERATION	34	/* a drainer cannot tell that the account has moved */
+#define L1_AFTER_R3		35	/* the label changes when the account was counted */
+#define A1_BLIND		36	/* A1 sets what is held, whatever it is by now */
+#define ADJUST_NO_GENERATION	37	/* an adjustment does not look whether the account was claimed anew */
+#define FREE_KEEPS_GENERATION	38	/* only claiming raises the generation */
+#define FREE_TRUSTS_SETTLE	39	/* frees without looking whether somebody has adjusted it since S2 */
+#define CLAIM_FORGETS		40	/* J6 zeroes what an adjustment has just put in, and the pools keep it */
+#define ADJUST_LEAVES_IT	41	/* what was put into a free account stays there */
+#define ADJUST_TRUSTS_LEAF	42	/* leaf of an account adjusted downwards, without a look at the generation */
+#define FREE_BEFORE_UNLISTED	43	/* the account is taken off its member's list only when it has been emptied */
+#define TAKE_OVER_DROPS_WISH	44	/* who takes a recount over does not carry out the wish */
+
 /* ---- not mistakes: variations that must pass, so that the code need not fear them: -DVARY=<number> ------------------------ */
 #ifndef VARY
 #define VARY 0
@@ -154,6 +184,11 @@
 
 #define AGE(a, b)	(((b) + EM - (a)) % EM)
 #define OLDER(a, b)	(AGE(a, b) != 0 && AGE(a, b) < EM / 2)
+#define MOVES	(RELABELS > 0)
+#define ANYBODY	(ADJUSTS > 0)			/* somebody else changes what an account holds */
+#define ADJUSTING (ADJUSTS > 0 || SELFADJ)
+#define META	(JOIN || MOVES || ADJUSTING || REFILL)	/* accounts have a generation */
+#define LEAVES	(JOIN || MOVES || REFILL)		/* accounts change leaf */
 #define PARENT(p)	((p) == 0 -> NONE : 0)
 
 bool	g_rec;			/* G = recounting | epoch */
@@ -168,8 +203,31 @@ byte	mst[NA], owner[NA];	/* member state word = state | pid, changed together */
 #define CLAIMED	1
 #define LIVE	2
 #define DEAD	3
-#if JOIN
+#if META
 byte	agen[NA];
+#endif
+#if MOVES
+/* a wish: account + 1 | group | the account's generation | ghost: how often it had been claimed */
+#define WISH(a, g, n)	((a + 1) * 512 + (g) * 128 + (n) * 8 + claims[a])
+#define WISHED(w)	((w) / 512 - 1)
+#define WISHED_LEAF(w)	((w) / 128 % 4)
+#define WISHED_GEN(w)	((w) / 8 % 16)
+#define WISHED_CLAIM(w)	((w) % 8)
+short	g_wish;			/* in the same word as G */
+byte	claims[NA];		/* ghost */
+#define CLAIMED_ANEW(a)	claims[a]++
+#define NO_WISH		(rw == 0)
+#else
+#define CLAIMED_ANEW(a)	skip
+#define NO_WISH		true
+#endif
+#if REFILL
+bool	unheld[NA];		/* not in its member's list of accounts */
+#define FREED(a)	unheld[a]
+#else
+#define FREED(a)	false
+#endif
+#if JOIN
 byte	hw = PREJOINED;		/* accounts from here on are not visited by a recount */
 byte	phw = (MKDIR -> NP - 1 : NP);	/* nor are pools */
 byte	grp[NA];
@@ -232,7 +290,17 @@ byte	solo = NONE;		/* the one actor who has made all steps since its call began,
 #define I1		assert(OPENS != 0 || g_rec || (ALL_EXACT))
 /* whoever zeroes an account or frees a slot must still have a dead one in hand, not the next owner's */
 #define I5(s)		assert(mst[s] == DEAD)
-#if SETMAX
+/* A1 hit an account that had been claimed anew for another leaf: its owner may take off pools what others have got, and a recount follows */
+#if META && ADJUSTS
+bool	foul;
+#define FOUL	foul
+#define FAIR	foul = 0
+#else
+#define FOUL	false
+#define FAIR	skip
+#endif
+#define LESS(p, n)	assert(pu[p] >= (n) || FOUL); pu[p] = (pu[p] >= (n) -> pu[p] - (n) : 0)
+#if SETMAX || ADJUSTING || MOVES
 #define UNDER_MAX(p)	skip
 #else
 #define UNDER_MAX(p)	assert(pu[p] <= mx[p])
@@ -251,9 +319,18 @@ inline R1(x) {
 	assert(AGE(EPOCH0, g_ep) < EM / 2 - 1);
 	g_rec = 1;
 	rec_by = x;
+#if MOVES
+	rw = ((g_wish != 0 && MUTATE != TAKE_OVER_DROPS_WISH) -> g_wish : wi);
+	g_wish = (MUTATE == MOVE_WITHOUT_WISH -> 0 : rw);
+#endif
 	re = g_ep; rk = 0; rl = NONE
 }
 
+#if MOVES
+#define NOTHING_WISHED	rw = 0; wi = 0
+#else
+#define NOTHING_WISHED	skip
+#endif
 #define RA	(rk - NP)	/* account in hand */
 #define RP	(rk - NP - NA)	/* pool in hand */
 
@@ -261,9 +338,10 @@ inline R1(x) {
 #define BEHIND(p)	(OLDER(pe[p], re) || (pe[p] == re && ((!pb[p] && MUTATE != R2_OLDER_ONLY) || MUTATE == R1_NO_BUMP)))
 #define MINE(p)		((pb[p] && pe[p] == re) || MUTATE == R4_IGNORES_EPOCH)
 #define AT_R2		(rk < rp)
-#define AT_R3		(rk >= NP && rk < NP + NA && RA < rh)
-#define AT_R4		(rk >= NP + NA && rk < 2 * NP + NA && RP < rp)
-#define SKIPS		((rk < NP && rk >= rp) || (rk >= NP && rk < NP + NA && RA >= rh) || (rk >= NP + NA && rk < 2 * NP + NA && RP >= rp))
+#define AT_L1		(rk == (MUTATE == L1_AFTER_R3 -> NP + NA : NP) && !NO_WISH)
+#define AT_R3		(rk >= NP && (NO_WISH || MUTATE == L1_AFTER_R3) && rk < NP + NA && RA < rh)
+#define AT_R4		(rk >= NP + NA && NO_WISH && rk < 2 * NP + NA && RP < rp)
+#define SKIPS		((rk < NP && rk >= rp) || (rk >= NP && rk < NP + NA && RA >= rh && NO_WISH) || (rk >= NP + NA && rk < 2 * NP + NA && RP >= rp))
 
 inline recount_rest(x) {
 #if JOIN
@@ -275,11 +353,28 @@ inline recount_rest(x) {
 	do
 	:: d_step { (AT_R2 && BEHIND(rk)) -> MOVE(x); pb[rk] = 1; pe[rk] = re; pu[rk] = 0; rk++ }				/* R2 */
 	:: d_step { (AT_R2 && !BEHIND(rk)) -> MOVE(x); rk = R_END }
-#if JOIN && VARY != R3_LEAF_AFTER
+#if MOVES
+	:: d_step { (AT_L1 && rl == NONE) -> MOVE(x);										/* L1 */
+		if
+		:: agen[WISHED(rw)] == WISHED_GEN(rw) || MUTATE == MOVE_WITHOUT_WISH -> rl = aleaf[WISHED(rw)]
+		:: else -> rw = 0
+		fi }
+	:: d_step { (AT_L1 && rl != NONE) -> MOVE(x);
+		if
+		:: (agen[WISHED(rw)] == WISHED_GEN(rw) && aleaf[WISHED(rw)] == rl) ||
+		   MUTATE == LABEL_STORED || MUTATE == MOVE_WITHOUT_WISH ->
+			assert(MUTATE == MOVE_WITHOUT_WISH || claims[WISHED(rw)] == WISHED_CLAIM(rw));
+			agen[WISHED(rw)] = (MUTATE == L1_KEEPS_GENERATION -> WISHED_GEN(rw) : WISHED_GEN(rw) + 1);
+			aleaf[WISHED(rw)] = WISHED_LEAF(rw)
+		:: else
+		fi;
+		rw = 0; rl = NONE }
+#endif
+#if LEAVES && VARY != R3_LEAF_AFTER
 	:: d_step { (AT_R3 && rl == NONE) -> MOVE(x); rl = aleaf[RA] }
 #define LEAF_READ	(rl != NONE)
-#elif JOIN
-	:: d_step { (AT_R3 && rl != NONE) -> MOVE(x); rs[aleaf[RA]] = rs[aleaf[RA]] + rl; rl = NONE; rk++ }
+#elif LEAVES
+	:: d_step { (AT_R3 && rl != NONE) -> MOVE(x); rs[aleaf[RA]] = rs[aleaf[RA]] + (aleaf[RA] == 0 -> 0 : rl); rl = NONE; rk++ }
 #define LEAF_READ	(rl == NONE)
 #else
 #define LEAF_READ	true
@@ -294,9 +389,9 @@ inline recount_rest(x) {
 			st[RA] = (MUTATE == R3_KEEPS_STOCK -> st[RA] : 0)
 		fi;
 		rs[0] = rs[0] + hd[RA];
-#if JOIN && VARY != R3_LEAF_AFTER
-		rs[rl] = rs[rl] + hd[RA]; rl = NONE; rk++
-#elif JOIN
+#if LEAVES && VARY != R3_LEAF_AFTER
+		rs[rl] = rs[rl] + (rl == 0 -> 0 : hd[RA]); rl = NONE; rk++
+#elif LEAVES
 		rl = hd[RA]
 #else
 		rs[aleaf[RA]] = rs[aleaf[RA]] + hd[RA]; rk++
@@ -312,13 +407,17 @@ inline recount_rest(x) {
 	:: d_step { SKIPS -> rk++ }
 	:: d_step { (rk == 2 * NP + NA) -> MOVE(x);										/* R5 */
 		if
-		:: g_rec && g_ep == re -> g_rec = 0; rec_by = NONE; I1
+		:: g_rec && g_ep == re -> g_rec = 0; rec_by = NONE;
+#if MOVES
+			g_wish = 0;
+#endif
+			I1
 		:: else
 		fi;
 		rk = R_END }
 	:: (rk == R_END) -> break
 	od;
-	atomic { re = 0; rk = 0; rh = 0; rp = 0; rl = NONE; rs[0] = 0; rs[1] = 0; rs[NP - 1] = 0 }
+	atomic { re = 0; rk = 0; rh = 0; rp = 0; rl = NONE; rs[0] = 0; rs[1] = 0; rs[NP - 1] = 0; NOTHING_WISHED }
 }
 
 /* ---- down: U4, D3, S3 -------------------------------------------------------------------------------------------------------- */
@@ -326,7 +425,7 @@ inline recount_rest(x) {
 inline down(x) {
 	do
 	:: d_step { (dl != NONE && SAME(dl) && !pb[dl]) ->
-		MOVE(x); assert(pu[dl] >= dg); pu[dl] = pu[dl] - dg; dl = PARENT(dl) }
+		MOVE(x); LESS(dl, dg); dl = PARENT(dl) }
 	:: d_step { (dl != NONE && !SAME(dl)) -> MOVE(x); dl = NONE }
 	:: d_step { (dl != NONE && SAME(dl) && pb[dl] && MUTATE == DOWN_SKIPS_BUSY) -> MOVE(x); dl = NONE }
 	:: d_step { (dl != NONE && SAME(dl) && pb[dl] && MAY_TAKE) -> R1(x) };
@@ -340,7 +439,7 @@ inline down(x) {
  * An account may be freed and claimed for another leaf behind the drainer's back; then it has taken a stock of it does not know
  * which pool, and a recount is the way to put that right. */
 inline drain(x) {
-#if JOIN
+#if META
 	d_step { MOVE(x); dl = aleaf[dk]; dm = agen[dk] };								/* D1 */
 	d_step { MOVE(x); dg = st[dk]; de = ae[dk]; st[dk] = 0 };							/* D2 */
 	if
@@ -358,7 +457,84 @@ inline drain(x) {
 
 #define CLOSE(o, n)	open[o] = n; I1
 
+/* ---- x adjusts account k: from af to at, dm is its generation as it was before af was read -------------------------------------- */
+#define USABLE(k)	(ae[k] == e || (OLDER(ae[k], e) && hd[k] + st[k] == 0))
+#define FITS(p)		(!pb[p] && pe[p] == e)
+#define A_UP	1
+#define A_UNDO	2
+#define A_DONE	3
+#define A_END	4
+#if ADJUSTS
+#define MAY_BE_FOUL(x, k)	foul = (x == DID && agen[k] != dm -> 1 : foul)
+#else
+#define MAY_BE_FOUL(x, k)	skip
+#endif
+inline adjust(x, k, o) {
+	d_step { MOVE(x); open[o]++; e = EM; ph = A_UP };
+	do
+	:: d_step { (ph == A_UP && at > af && e == EM && !g_rec) -> MOVE(x); e = g_ep; p = EM }
+	:: d_step { (ph == A_UP && at > af && e == EM && MAY_TAKE) -> R1(x) };
+		recount_rest(x)
+	:: d_step { (ph == A_UP && e != EM && p == EM) -> MOVE(x); lf = aleaf[k]; p = lf }
+	:: d_step { (ph == A_UP && e != EM && p < NONE && FITS(p)) -> MOVE(x); pu[p]++; p = PARENT(p) }
+	:: d_step { (ph == A_UP && e != EM && p < NONE && !FITS(p)) -> MOVE(x); assert(g_rec || g_ep != e); e = EM }
+	:: d_step { (ph == A_UP && e != EM && p == NONE) -> MOVE(x);							/* A1 */
+		if
+		:: !USABLE(k) -> assert(g_rec || g_ep != e); e = EM
+		:: USABLE(k) && hd[k] != af && MUTATE != A1_BLIND -> p = lf; ph = A_UNDO
+		:: USABLE(k) && (hd[k] == af || MUTATE == A1_BLIND) -> ae[k] = e; hd[k] = at; ph = A_DONE; MAY_BE_FOUL(x, k)
+		fi }
+	:: d_step { (ph == A_UNDO && p != NONE && FITS(p)) -> MOVE(x); LESS(p, 1); p = PARENT(p) }
+	:: d_step { (ph == A_UNDO && p != NONE && !FITS(p)) -> MOVE(x); assert(g_rec || g_ep != e); p = NONE }
+	:: d_step { (ph == A_UNDO && p == NONE) -> ph = A_END }
+#if MUTATE == A1_READS_GROUP_FIRST
+	:: d_step { (ph == A_UP && at < af && dl == NONE) -> MOVE(x); dl = aleaf[k] };
+		d_step { MOVE(x);
+#else
+	:: d_step { (ph == A_UP && at < af) -> MOVE(x);									/* A1 */
+#endif
+		if
+		:: hd[k] == af || MUTATE == A1_BLIND -> de = ae[k]; hd[k] = at; dg = af - at; ph = A_DONE
+		:: else -> ph = A_END; dl = NONE
+		fi };
+		if
+#if MUTATE != A1_READS_GROUP_FIRST
+		:: ph == A_DONE -> d_step { MOVE(x); dl = (agen[k] == dm || MUTATE == ADJUST_TRUSTS_LEAF -> aleaf[k] : NONE) }
+#endif
+		:: else
+		fi;
+		down(x)
+	:: d_step { (ph == A_DONE && (agen[k] == dm || MUTATE == ADJUST_NO_GENERATION)) -> MOVE(x); ph = A_END }
+	:: d_step { (ph == A_DONE && !(agen[k] == dm || MUTATE == ADJUST_NO_GENERATION)) -> MOVE(x); dm = agen[k];
+#if REFILL
+		/* it was not the account that was looked at; whoever frees or claims it finds what is in it */
+		hd[k] = ((at > af && hd[k] == at && MUTATE != ADJUST_LEAVES_IT) -> af : hd[k])
+#endif
+		};
+		d_step { R1(x) };
+		recount_rest(x);
+		ph = A_END
+	:: (ph == A_END) -> break
+	od;
+	atomic { MOVE(x); e = 0; p = 0; lf = 0; ph = 0; af = 0; at = 0; dm = 0;
+		if
+		:: x == DID -> FAIR
+		:: else
+		fi;
+		CLOSE(o, open[o] - 1) }
+}
+#if ADJUSTING
+#define NOTHING_ADJUSTED	af = 0; at = 0; ph = 0
+#else
+#define NOTHING_ADJUSTED	skip
+#endif
+
 /* ---- a process ----------------------------------------------------------------------------------------------------------------- */
+#if MOVES
+#define MY_LEAF	lf
+#else
+#define MY_LEAF	aleaf[a]
+#endif
 proctype Member(byte i; byte ops) {
 	byte a = i;			/* my slot and account */
 	byte e, b, p, fp, k, found, m;
@@ -366,9 +542,21 @@ proctype Member(byte i; byte ops) {
 	byte dl = NONE, dg, de, dk, dm;
 	bool newimage, joined = (i < PREJOINED);
 	byte want;
+#if MOVES
+	short rw, wi;
+#endif
+#if MOVES || ADJUSTING
+	byte lf;
+#define NO_LEAF	lf = 0
+#else
+#define NO_LEAF	skip
+#endif
+#if ADJUSTING
+	byte af, at, ph;
+#endif
 
 #define FORGET	e = 0; b = 0; p = 0; fp = 0; k = 0; found = 0; m = 0; re = 0; rk = 0; rh = 0; rp = 0; rl = NONE; rs[0] = 0; rs[1] = 0; rs[NP - 1] = 0; \
-	dl = NONE; dg = 0; de = 0; dk = 0; dm = 0; want = 0
+	dl = NONE; dg = 0; de = 0; dk = 0; dm = 0; want = 0; NOTHING_WISHED; NOTHING_ADJUSTED; NO_LEAF
 
 boot:
 	{
@@ -376,7 +564,15 @@ boot:
 		if
 		:: newimage && joined && MUTATE != TWO_SETTLERS ->
 			d_step { MOVE(i); k = open[a]; open[a] = k + 1 };						/* S1 */
+#if MOVES && MUTATE == S2_READS_GROUP_FIRST
+			d_step { MOVE(i); dl = aleaf[a] };
+			d_step { MOVE(i); dg = hd[a] + st[a]; de = ae[a]; hd[a] = 0; st[a] = 0 };				/* S2 */
+#elif MOVES
+			d_step { MOVE(i); dg = hd[a] + st[a]; de = ae[a]; hd[a] = 0; st[a] = 0 };				/* S2 */
+			d_step { MOVE(i); dl = aleaf[a] };
+#else
 			d_step { MOVE(i); dg = hd[a] + st[a]; de = ae[a]; dl = aleaf[a]; hd[a] = 0; st[a] = 0 };		/* S2 */
+#endif
 			if
 			:: k == 0 || MUTATE == SETTLE_NO_RECOUNT -> down(i)						/* S3 */
 			:: else ->
@@ -386,6 +582,45 @@ boot:
 				d_step { dl = NONE; dg = 0; de = 0; R1(i) };						/* S4 */
 				recount_rest(i)
 			fi;
+#if REFILL
+			/* others may have adjusted the account since S2: by its generation they see that it is nobody's */
+			if
+			:: unheld[a]
+			:: !unheld[a] ->
+				/* in this order: whoever still finds it listed has seen the old generation */
+				d_step { MOVE(i); unheld[a] = (MUTATE == FREE_BEFORE_UNLISTED -> 0 : 1) };			/* F1 */
+				d_step { MOVE(i); agen[a] = (MUTATE == FREE_KEEPS_GENERATION -> agen[a] : agen[a] + 1) };	/* F2 */
+				d_step { MOVE(i); found = (hd[a] + st[a] > 0);						/* F3 */
+					if
+					:: MUTATE != FREE_TRUSTS_SETTLE -> hd[a] = 0; st[a] = 0
+					:: else -> found = 0
+					fi };
+				if
+				:: d_step { found -> found = 0; R1(i) };
+					recount_rest(i)
+				:: else
+				fi;
+				d_step { MOVE(i); unheld[a] = 1 }							/* F4 */
+			fi;
+			if
+			:: true
+			:: d_step { k = 0; newimage = 0; ops = 0; MOVE(i); CLOSE(a, 0) };		/* it claims another one, which is all its own */
+				goto end_idle
+			fi;
+			atomic { MOVE(i); agen[a]++; CLAIMED_ANEW(a);							/* J5 */
+				if
+				:: true
+				:: aleaf[a] = (aleaf[a] == NP - 1 -> NP - 2 : NP - 1)
+				fi };
+			d_step { MOVE(i); e = g_ep };									/* J4 */
+			d_step { MOVE(i); found = (hd[a] + st[a] > 0 && MUTATE != CLAIM_FORGETS); ae[a] = e; hd[a] = 0; st[a] = 0; e = 0 };	/* J6 */
+			if
+			:: d_step { found -> found = 0; R1(i) };
+				recount_rest(i)
+			:: else
+			fi;
+			d_step { MOVE(i); unheld[a] = 0 };
+#endif
 			d_step { k = 0; newimage = 0; MOVE(i); CLOSE(a, 0) }						/* S5 */
 #if MUTATE == TWO_SETTLERS
 		:: newimage && joined ->
@@ -428,7 +663,7 @@ boot:
 #endif
 			d_step { MOVE(i); e = g_ep };									/* J4 */
 #endif
-			d_step { MOVE(i); aleaf[a] = want; agen[a]++ };							/* J5 */
+			d_step { MOVE(i); aleaf[a] = want; agen[a]++; CLAIMED_ANEW(a) };							/* J5 */
 			d_step { MOVE(i); ae[a] = e; hd[a] = 0; st[a] = 0; e = 0 };					/* J6 */
 			d_step { MOVE(i); mst[a] = LIVE };								/* J7 */
 			if													/* J8 */
@@ -459,12 +694,21 @@ boot:
 				fi }
 C3:
 				if
+#if MOVES && MUTATE == C3_READS_GROUP_FIRST
+				:: d_step { (!g_rec) -> MOVE(i); lf = aleaf[a] };
+					d_step { (!g_rec) -> MOVE(i); e = g_ep; p = lf }
+#elif MOVES
+				:: d_step { (!g_rec) -> MOVE(i); e = g_ep };
+					/* where the account belongs may change while an epoch ends: with the old group it fails by the epoch */
+					d_step { MOVE(i); lf = aleaf[a]; p = lf }
+#else
 				:: d_step { (!g_rec) -> MOVE(i); e = g_ep; p = aleaf[a] }
+#endif
 				:: d_step { MAY_TAKE -> R1(i) };
 					recount_rest(i);
 					goto C3
 				fi;
-#if JOIN
+#if JOIN || REFILL
 				/* this account was claimed behind the back of the latest recount: nothing can be in it yet */
 				if
 				:: d_step { (OLDER(ae[a], e) && MUTATE != NO_STALE_RULE) -> MOVE(i);
@@ -494,7 +738,7 @@ C4:
 					pu[p] = pu[p] + b; p = PARENT(p) };
 					goto C4
 				:: d_step { (p != NONE && !pb[p] && pe[p] == e && pu[p] + b > mx[p]) -> MOVE(i);
-					fp = p; p = aleaf[a] };
+					fp = p; p = MY_LEAF };
 					goto C4r
 #endif
 				/* a restart must have a recount as its cause, or it would be a loop */
@@ -505,11 +749,11 @@ C4:
 C4r:
 				if
 				:: d_step { (p != fp && ((!pb[p] && pe[p] == e) || MUTATE == C4R_IGNORES_EPOCH)) -> MOVE(i);
-					assert(pu[p] >= b); pu[p] = pu[p] - b; p = PARENT(p) };
+					LESS(p, b); p = PARENT(p) };
 					goto C4r
 #if SETMAX
 				:: d_step { (p == fp && found == 2 && !pb[p] && pe[p] == e) -> MOVE(i);
-					assert(pu[p] >= b); pu[p] = pu[p] - b; found = 0 };
+					LESS(p, b); found = 0 };
 					goto C4r
 				:: d_step { (p == fp && found == 2 && (pb[p] || pe[p] != e)) -> MOVE(i); p = 0; fp = 0; found = 0 };
 					goto C3
@@ -573,23 +817,60 @@ C6:
 #if MUTATE == TRUST_STOCKED_FLAG
 				d_step { MOVE(i); stocked = 1 };
 #endif
+#if ANYBODY
+				d_step { MOVE(i);
+					if
+					:: hd[a] > 0 -> hd[a]--; st[a]++
+					:: else
+					fi }
+#else
 				d_step { MOVE(i); hd[a]--; st[a]++ }								/* U1 */
+#endif
 			:: true ->
 #if MUTATE == U2_AFTER_U3
 				atomic { de = ae[a]; dl = aleaf[a]; dg = st[a] + 1; hd[a]--; st[a] = 0 };
 				open[a]++;
 #else
 				d_step { MOVE(i); open[a]++ };									/* U2 */
-				atomic { MOVE(i); de = ae[a]; dl = aleaf[a];							/* U3 */
+#if MOVES && MUTATE == U3_READS_GROUP_FIRST
+				d_step { MOVE(i); dl = aleaf[a] };
+#endif
+				atomic { MOVE(i); de = ae[a];									/* U3 */
+#if ANYBODY
+					/* what was found untouched is no longer held */
+					k = (hd[a] > 0);
+#else
+					k = 1;
+#endif
 					if
-					:: dg = st[a] + 1; st[a] = 0
-					:: st[a] > 0 -> dg = st[a]; st[a] = 1
+					:: dg = st[a] + k; st[a] = 0
+					:: st[a] > 0 -> dg = st[a] + k - 1; st[a] = 1
 					fi;
-					hd[a]-- };
+					hd[a] = hd[a] - k; k = 0;
+#if !MOVES
+					dl = aleaf[a]
+#endif
+					};
+#if MOVES && MUTATE != U3_READS_GROUP_FIRST
+				d_step { MOVE(i); dl = aleaf[a] };
+#endif
+#if ANYBODY
+				dl = (dg > 0 -> dl : NONE);
+#endif
 #endif
 				down(i);										/* U4 */
 				d_step { MOVE(i); CLOSE(a, open[a] - 1) }							/* U5 */
 			fi
+#if SELFADJ
+		:: ops > 0 -> ops--;
+			d_step { MOVE(i); dm = agen[a] };
+			atomic { MOVE(i); af = hd[a];
+				if
+				:: at = af + 1
+				:: af > 0 -> at = af - 1
+				fi };
+			adjust(i, a, a)
+#endif
 		:: ops == 0 -> break
 		od;
 end_idle:
@@ -610,6 +891,13 @@ proctype Daemon() {
 	byte s, k;
 	byte re, rk, rh, rp, rl = NONE, rs[NP];
 	byte dl = NONE, dg, de, dk, dm;
+#if MOVES
+	short rw, wi;
+	byte wg, wl, relabels = RELABELS;
+#endif
+#if ADJUSTING
+	byte af, at, ph, e, p, lf, adjusts = ADJUSTS;
+#endif
 	byte drains = DRAINS, recounts = RECOUNTS, rms = RMS, lower = SETMAX;
 
 up:
@@ -618,7 +906,7 @@ up:
 		:: open[DMN] != 0 && MUTATE != ADOPT_NO_RECOUNT ->
 			d_step { R1(DID) };
 			recount_rest(DID);
-			d_step { MOVE(DID); CLOSE(DMN, 0) }
+			d_step { MOVE(DID); FAIR; CLOSE(DMN, 0) }
 		:: else -> open[DMN] = 0
 		fi;
 #if RMS
@@ -634,13 +922,22 @@ end_loop:
 		:: d_step { (NA > 2 && REAPED(2 % NA)) -> MOVE(DID); mst[2 % NA] = DEAD }
 		:: (mst[0] == DEAD || mst[1 % NA] == DEAD || mst[2 % NA] == DEAD) ->
 			d_step { MOVE(DID); s = (mst[0] == DEAD -> 0 : (mst[1 % NA] == DEAD -> 1 % NA : 2 % NA)); open[DMN]++ };	/* S1 */
-			d_step { MOVE(DID); I5(s); dg = hd[s] + st[s]; de = ae[s]; dl = aleaf[s]; hd[s] = 0; st[s] = 0;		/* S2 */
+#if MOVES && MUTATE == S2_READS_GROUP_FIRST
+			d_step { MOVE(DID); dl = aleaf[s] };
+#endif
+			d_step { MOVE(DID); I5(s); dg = hd[s] + st[s]; de = ae[s]; hd[s] = 0; st[s] = 0;			/* S2 */
+#if !MOVES
+				dl = aleaf[s];
+#endif
 #if VARY == SETTLE_CLEARS_OPEN_FIRST
 				k = open[s]; open[s] = 0
 #else
 				k = open[s]
 #endif
 			};
+#if MOVES && MUTATE != S2_READS_GROUP_FIRST
+			d_step { MOVE(DID); dl = aleaf[s] };
+#endif
 			if
 			:: k == 0 || MUTATE == SETTLE_NO_RECOUNT -> down(DID)						/* S3 */
 			:: else ->
@@ -664,6 +961,52 @@ end_loop:
 				fi };
 			drain(DID);
 			d_step { MOVE(DID); dk = 0; CLOSE(DMN, open[DMN] - 1) }						/* D4 */
+#endif
+#if ADJUSTS
+		:: adjusts > 0 ->
+			atomic { MOVE(DID); adjusts--;
+				if
+				:: s = 0
+				:: s = 1 % NA
+				fi;
+				dm = agen[s] };
+			d_step { MOVE(DID); af = hd[s] };
+			if
+			:: mst[s] == LIVE && !FREED(s) ->
+				if
+				:: at = af + 1
+				:: af > 0 -> at = af - 1
+				fi;
+				adjust(DID, s, DMN)
+			:: else -> d_step { dm = 0; af = 0 }
+			fi;
+			s = 0
+#endif
+#if MOVES
+		:: relabels > 0 ->
+			atomic { MOVE(DID); relabels--; open[DMN]++;
+				if
+				:: s = 0
+				:: s = 1 % NA
+				fi };
+			d_step { MOVE(DID); dm = agen[s]; wl = aleaf[s]; wg = (wl == NP - 1 -> NP - 2 : NP - 1); dg = WISH(s, wg, dm) % 8 };
+			/* in this order: it was this member's when its meta was read, or there is another generation by now */
+			if
+			:: mst[s] == LIVE && !FREED(s) ->
+				do
+				:: d_step { (agen[s] == dm && aleaf[s] == wl) -> wi = (s + 1) * 512 + wg * 128 + dm * 8 + dg; R1(DID); wi = 0 };
+					recount_rest(DID);
+					/* superseded: as C3 */
+					do
+					:: !g_rec -> break
+					:: d_step { MAY_TAKE -> R1(DID) };
+						recount_rest(DID)
+					od
+				:: !(agen[s] == dm && aleaf[s] == wl) -> break
+				od
+			:: else
+			fi;
+			atomic { MOVE(DID); s = 0; dm = 0; dg = 0; wl = 0; wg = 0; CLOSE(DMN, open[DMN] - 1) }
 #endif
 #if RECOUNTS
 		:: recounts > 0 ->
@@ -719,12 +1062,30 @@ end_loop:
 #endif
 		od
 	} unless { dcrash };
+#if MOVES
+#define NOTHING_MOVED	rw = 0; wi = 0; wg = 0; wl = 0
+#else
+#define NOTHING_MOVED	skip
+#endif
+#if ADJUSTING
+#define ALL_ADJUSTED	af = 0; at = 0; ph = 0; e = 0; p = 0; lf = 0
+#else
+#define ALL_ADJUSTED	skip
+#endif
+	d_step { NOTHING_MOVED; ALL_ADJUSTED };
 	if
 	:: d_step { dcrash = 0; s = 0; k = 0; re = 0; rk = 0; rh = 0; rp = 0; rl = NONE; rs[0] = 0; rs[1] = 0; rs[NP - 1] = 0;
 		dl = NONE; dg = 0; de = 0; dk = 0; dm = 0 };
 		goto up
 	:: d_step { ddown = 1; dcrash = 0; s = 0; k = 0; re = 0; rk = 0; rh = 0; rp = 0; rl = NONE; rs[0] = 0; rs[1] = 0; rs[NP - 1] = 0;
-		dl = NONE; dg = 0; de = 0; dk = 0; dm = 0; drains = 0; recounts = 0; rms = 0; lower = 0 }
+		dl = NONE; dg = 0; de = 0; dk = 0; dm = 0; drains = 0; recounts = 0; rms = 0; lower = 0;
+#if MOVES
+		relabels = 0;
+#endif
+#if ADJUSTS
+		adjusts = 0;
+#endif
+		}
 	fi
 }
 
@@ -769,9 +1130,15 @@ proctype Check() {
 	timeout ->
 	d_step {
 		I1;
-		assert(g_rec || ALL_COVER);
+		assert(g_rec || ALL_COVER || FOUL);
 		assert(!DAEMON_UP || (open[DMN] == 0 && SETTLED(0) && SETTLED(1 % NA) && SETTLED(2 % NA)));
 		assert(!DAEMON_UP || !NO_STOPPED || (OPENS == 0 && !g_rec));
+#if REFILL && !CRASHES
+		assert(!unheld[0] || hd[0] + st[0] == 0);
+#endif
+#if MOVES
+		assert(g_rec || g_wish == 0);
+#endif
 #if SETMAX
 		assert(!lowered || OPENS != 0 || pu[1] <= mx[1]);
 #endif

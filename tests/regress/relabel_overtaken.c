@@ -39,7 +39,7 @@ static void move_to(uint16_t group, void (*meanwhile)(void *), void *arg)
 {
 	mc_add_full(&g.seg.counters->header.daemon_open, 1);
 	intrude_before_write(account_of(&g.seg, member.account), meanwhile, arg);
-	recount_relabel(&g.seg, member.account, group);
+	recount_relabel(&g.seg, member.account, mc_load_full(&account_of(&g.seg, member.account)->meta), group);
 	mc_sub_full(&g.seg.counters->header.daemon_open, 1);
 	(void)intrude_has_run();
 }

@@ -388,7 +388,7 @@ static void what_an_account_holds_moves_with_its_label(void **state)
 
 	(void)state;
 	assert_int_equal(charge(400), 0);
-	recount_relabel(&g.seg, p.account, to);
+	recount_relabel(&g.seg, p.account, mc_load_full(&account_of(&g.seg, p.account)->meta), to);
 	assert_true(ground_consistent(&g));
 	assert_int_equal(ground_usage(&g, to), 400);
 	assert_int_equal(ground_usage(&g, abc), 0);
