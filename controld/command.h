@@ -7,6 +7,7 @@
 
 #include "controld/complaint.h"
 #include "controld/daemon.h"
+#include "controld/proto.h"
 
 #include <jansson.h>
 
@@ -15,6 +16,7 @@ struct caller {
 	pid_t pid; /* in the daemon's pid namespace; 0: not to be seen from here */
 	uid_t uid;
 	const void *holder; /* what keeps his transient groups; NULL: nothing */
+	void (*answer)(const void *holder, char *text, size_t size); /* struct promise's; NULL: at once or never */
 };
 
 struct request {
@@ -26,7 +28,10 @@ struct request {
 	struct complaint why;
 };
 
-/* Carries the command out and adds to `reply`. 0, or negative errno with r->why written. */
+/* What a command returns that keeps command_promise(r) for its answer. */
+#define COMMAND_ANSWERS_LATER 1
+
+/* Carries the command out and adds to `reply`. 0, or negative errno with r->why written, or COMMAND_ANSWERS_LATER. */
 typedef int do_function(struct request *r, json_t *reply);
 
 enum command_right {
@@ -53,6 +58,12 @@ bool command_flag(const struct request *r, const char *name, bool otherwise);
 /* True when the caller is a member itself, bound by the limits of its group: the daemon was not told to trust
  * members. */
 bool command_is_bound(const struct request *r, uint16_t *ret_group);
+
+/* The caller's, who waits for one answer at a time. */
+static inline struct promise command_promise(const struct request *r)
+{
+	return (struct promise){ .holder = r->caller->holder, .answer = r->caller->answer };
+}
 
 uint64_t command_number(const struct request *r, const char *name, uint64_t otherwise);
 const char *command_text(const struct request *r, const char *name, const char *otherwise);

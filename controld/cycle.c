@@ -3,11 +3,15 @@
 #include "controld/cycle.h"
 
 #include "accounting/snapshot.h"
+#include "controld/killer.h"
 #include "controld/log.h"
 #include "controld/loop.h"
 #include "controld/observe.h"
 #include "controld/reap.h"
+#include "controld/reclaim.h"
 #include "controld/residency.h"
+#include "controld/scarcity.h"
+#include "controld/stall.h"
 #include "controld/tidy.h"
 
 /* What is settled in this turn shows in the next one's snapshot. */
@@ -25,6 +29,10 @@ static void turn(struct served *s, uint64_t now_ns)
 		loop_request_turn(s->daemon);
 	residency(s, now_ns);
 	observe(s, now_ns);
+	reclaim_turn(s, now_ns);
+	killer(s, now_ns);
+	scarcity(s, &snap, now_ns);
+	stall(s, now_ns);
 	tidy(s, &snap);
 	snapshot_free(&snap);
 }

@@ -6,7 +6,7 @@
 
 static const char *access_name(const struct key *k)
 {
-	return k->access == KEY_R ? "r" : k->access == KEY_RW ? "rw" : "-";
+	return k->access == KEY_R ? "r" : k->access == KEY_W ? "w" : k->access == KEY_RW ? "rw" : "-";
 }
 
 static const char *format_name(const struct key *k)
@@ -15,7 +15,8 @@ static const char *format_name(const struct key *k)
 		[FORMAT_NONE] = "none",           [FORMAT_BYTES] = "bytes",
 		[FORMAT_COUNT] = "count",         [FORMAT_NUMBER] = "number",
 		[FORMAT_WORD] = "word",           [FORMAT_COUNT_MAP] = "count-map",
-		[FORMAT_BYTES_MAP] = "bytes-map",
+		[FORMAT_BYTES_MAP] = "bytes-map", [FORMAT_WORD_MAP] = "word-map",
+		[FORMAT_TEXT] = "text",
 	};
 
 	return names[k->format];

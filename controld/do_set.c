@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* set: sets keys of a group, all or none. */
 #include "controld/command.h"
-#include "controld/key.h"
+#include "controld/demand.h"
 
 int do_set(struct request *r, json_t *reply)
 {
@@ -10,5 +10,5 @@ int do_set(struct request *r, json_t *reply)
 	int err = key_check(r->served, r->group, values, &changes, &r->why);
 
 	(void)reply;
-	return err ? err : key_apply(r->served, r->group, &changes, &r->why);
+	return err ? err : demand_set(r, &changes);
 }

@@ -27,8 +27,10 @@ enum key_format {
 	FORMAT_COUNT,
 	FORMAT_NUMBER,
 	FORMAT_WORD,
+	FORMAT_TEXT,
 	FORMAT_COUNT_MAP,
 	FORMAT_BYTES_MAP,
+	FORMAT_WORD_MAP,
 };
 
 struct key {
@@ -52,6 +54,9 @@ struct key_kind {
 	int (*apply)(const struct key *k, struct served *s, uint16_t group, uint64_t value,
 		     struct complaint *why);
 	bool may_fail; /* apply: such keys go first */
+	/* Pages that are to come back for this value; NULL: none ever. */
+	uint64_t (*excess)(const struct key *k, const struct served *s, uint16_t group, uint64_t value);
+	bool must_give; /* less than that is -EAGAIN */
 };
 
 /* All rows; *ret_count of them. */
@@ -94,9 +99,14 @@ KEY_KIND(soft_v1);
 KEY_KIND(failcnt);
 KEY_KIND(charge_mode);
 KEY_KIND(oom_policy);
+KEY_KIND(oom_control);
+KEY_KIND(oom_report);
 KEY_KIND(number);
 KEY_KIND(events);
 KEY_KIND(stat);
+KEY_KIND(pressure);
+KEY_KIND(reclaim);
+KEY_KIND(force_empty);
 KEY_KIND(none);
 #undef KEY_KIND
 

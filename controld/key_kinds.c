@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* What is behind each kind of key. */
+#include "accounting/reclaim.h"
 #include "accounting/stock.h"
 #include "accounting/units.h"
 #include "controld/daemon.h"
+#include "controld/report.h"
 #include "controld/residency.h"
+#include "controld/scarcity.h"
+#include "controld/psi.h"
+#include "controld/stall.h"
 #include "controld/stat.h"
 #include "controld/key.h"
 
@@ -146,15 +151,28 @@ static int apply_limit(const struct key *k, struct served *s, uint16_t group, ui
 {
 	(void)why;
 	mc_store_full(limit_word(s, group, k->parameter), value);
+	if (k->parameter == LIMIT_SOFT || (k->parameter == LIMIT_HIGH && group == GROUP_ROOT))
+		scarcity_note_limit(s, group);
 	if (k->parameter == LIMIT_MAX && pool_is_tight(&s->seg, RESOURCE_MEMORY, group, 0))
 		(void)stock_drain(&s->actor, RESOURCE_MEMORY, group);
+	if (k->parameter == LIMIT_MAX)
+		reclaim_wake(&s->seg);
 	return 0;
+}
+
+/* What is charged above a limit. */
+static uint64_t excess_of_limit(const struct key *k, const struct served *s, uint16_t group, uint64_t value)
+{
+	uint64_t usage = pool_usage(mc_load_full(&memory_pool(s, group)->word));
+
+	return k->parameter == LIMIT_MAX && usage > value ? usage - value : 0;
 }
 
 const struct key_kind key_kind_limit = {
 	.get = get_limit,
 	.parse = parse_limit,
 	.apply = apply_limit,
+	.excess = excess_of_limit,
 };
 
 static json_t *get_limit_v1(const struct key *k, const struct served *s, uint16_t group,
@@ -192,8 +210,14 @@ static int apply_limit_v1(const struct key *k, struct served *s, uint16_t group,
 	uint64_t usage;
 
 	mc_store_full(limit, value);
-	if (k->parameter != LIMIT_MAX || value >= old)
+	if (k->parameter == LIMIT_SOFT)
+		scarcity_note_limit(s, group);
+	if (k->parameter != LIMIT_MAX)
 		return 0;
+	if (value >= old) {
+		reclaim_wake(&s->seg);
+		return 0;
+	}
 	(void)stock_drain(&s->actor, RESOURCE_MEMORY, group);
 	usage = pool_usage(mc_load_full(&memory_pool(s, group)->word)); /* [O3] */
 	if (usage <= value)
@@ -207,12 +231,54 @@ const struct key_kind key_kind_limit_v1 = {
 	.parse = parse_limit_v1,
 	.apply = apply_limit_v1,
 	.may_fail = true,
+	.excess = excess_of_limit,
 };
 
 const struct key_kind key_kind_soft_v1 = {
 	.get = get_limit_v1,
 	.parse = parse_limit_v1,
 	.apply = apply_limit_v1,
+};
+
+/* ---- reclaim ---------------------------------------------------------------------------------- */
+
+static int apply_nothing(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
+{
+	(void)k, (void)s, (void)group, (void)value, (void)why;
+	return 0;
+}
+
+static int parse_reclaim(const struct key *k, const struct served *s, uint16_t group, const char *text,
+			 uint64_t *ret_value, struct complaint *why)
+{
+	(void)s, (void)group;
+	return parse_size(k, text, "max", ret_value, why);
+}
+
+static uint64_t excess_as_told(const struct key *k, const struct served *s, uint16_t group, uint64_t value)
+{
+	(void)k, (void)s, (void)group;
+	return value;
+}
+
+const struct key_kind key_kind_reclaim = {
+	.parse = parse_reclaim,
+	.apply = apply_nothing,
+	.excess = excess_as_told,
+	.must_give = true,
+};
+
+/* As in cgroup v1 it is no error when something is left. */
+static uint64_t excess_of_all(const struct key *k, const struct served *s, uint16_t group, uint64_t value)
+{
+	(void)k, (void)value;
+	return pool_usage(mc_load_full(&memory_pool(s, group)->word));
+}
+
+const struct key_kind key_kind_force_empty = {
+	.parse = parse_anything,
+	.apply = apply_nothing,
+	.excess = excess_of_all,
 };
 
 /* ---- words and numbers ----------------------------------------------------------------------- */
@@ -272,21 +338,25 @@ static int parse_oom_policy(const struct key *k, const struct served *s, uint16_
 			    const char *text, uint64_t *ret_value, struct complaint *why)
 {
 	(void)s, (void)group;
-	if (is_word(text, "kill") || is_word(text, "wait"))
-		return complain(why, -EOPNOTSUPP,
-				"%s %.8s is not in this version: fail is the only policy", k->name,
-				text);
-	if (!is_word(text, "fail"))
-		return complain(why, -EINVAL, "'%.60s' is not for %s: fail", text, k->name);
-	*ret_value = OOM_FAIL;
+	if (is_word(text, "fail"))
+		*ret_value = OOM_FAIL;
+	else if (is_word(text, "kill"))
+		*ret_value = OOM_KILL;
+	else if (is_word(text, "wait"))
+		*ret_value = OOM_WAIT;
+	else
+		return complain(why, -EINVAL, "'%.60s' is not for %s: fail, kill or wait", text, k->name);
 	return 0;
 }
 
+/* Who asked for a kill under another policy asks again, and who waits looks anew. */
 static int apply_oom_policy(const struct key *k, struct served *s, uint16_t group, uint64_t value,
 			    struct complaint *why)
 {
 	(void)k, (void)why;
+	mc_store_full(&memory_pool(s, group)->oom, 0);
 	s->seg.limits->group[group].oom_policy = (uint8_t)value;
+	reclaim_wake(&s->seg);
 	return 0;
 }
 
@@ -295,6 +365,49 @@ const struct key_kind key_kind_oom_policy = {
 	.parse = parse_oom_policy,
 	.apply = apply_oom_policy,
 };
+
+/* cgroup v1 has two policies: kill, and wait where the killer is disabled. */
+static bool is_under_oom(const struct served *s, uint16_t group)
+{
+	for (; group != GROUP_NIL; group = group_parent(&s->seg, group))
+		if (s->seg.limits->group[group].oom_policy == OOM_WAIT &&
+		    mc_load_full(&memory_pool(s, group)->waited))
+			return true;
+	return false;
+}
+
+static json_t *get_oom_control(const struct key *k, const struct served *s, uint16_t group,
+			       const struct snapshot *snap)
+{
+	(void)k, (void)snap;
+	return json_pack("{s:i, s:i, s:I}", "oom_kill_disable", s->seg.limits->group[group].oom_policy == OOM_WAIT,
+			 "under_oom", (int)is_under_oom(s, group), "oom_kill",
+			 (json_int_t)mc_load_relaxed(&memory_pool(s, group)->event_local[EVENT_OOM_KILL]));
+}
+
+static int parse_oom_control(const struct key *k, const struct served *s, uint16_t group, const char *text,
+			     uint64_t *ret_value, struct complaint *why)
+{
+	(void)s;
+	if (group == GROUP_ROOT || (!is_word(text, "0") && !is_word(text, "1")))
+		return complain(why, -EINVAL, "'%.60s' is not for %s: 0 or 1, and not for the root", text, k->name);
+	*ret_value = is_word(text, "1") ? OOM_WAIT : OOM_KILL;
+	return 0;
+}
+
+const struct key_kind key_kind_oom_control = {
+	.get = get_oom_control,
+	.parse = parse_oom_control,
+	.apply = apply_oom_policy,
+};
+
+static json_t *get_oom_report(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
+{
+	(void)k, (void)snap;
+	return json_string(report_find(s, group));
+}
+
+const struct key_kind key_kind_oom_report = { .get = get_oom_report };
 
 /* Where a number is kept; NULL: use_hierarchy is 1 and nothing else. */
 static uint8_t *number_at(const struct served *s, uint16_t group, int which)
@@ -442,4 +555,22 @@ static json_t *get_stat(const struct key *k, const struct served *s, uint16_t gr
 }
 
 const struct key_kind key_kind_stat = { .get = get_stat };
+/* The kernel's two lines, each with its first word as a name. */
+static json_t *get_pressure(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
+{
+	json_t *table = json_object();
+	char text[PSI_TEXT_MAX];
+	char *next = text;
+
+	(void)k, (void)snap;
+	stall_format(s, group, text, s->daemon->world->now_ns());
+	for (char *line; (line = strsep(&next, "\n")) != NULL && *line;) {
+		const char *name = strsep(&line, " ");
+
+		(void)json_object_set_new(table, name, json_string(line));
+	}
+	return table;
+}
+
+const struct key_kind key_kind_pressure = { .get = get_pressure };
 const struct key_kind key_kind_none = { .get = NULL };

@@ -5,6 +5,7 @@
 #include "controld/command.h"
 #include "controld/loop.h"
 #include "controld/proto.h"
+#include "controld/reclaim.h"
 #include "controld/tidy.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@ struct connection {
 	struct daemon *daemon;
 	sd_event_source *source; /* owns the socket */
 	struct caller caller;
+	bool is_promised; /* the reply comes later */
 	char *reply; /* waits for room in the socket */
 	size_t reply_size;
 };
@@ -45,8 +47,10 @@ static void drop(struct connection *c)
 	struct daemon *d = c->daemon;
 	bool held = false;
 
-	for (struct served *s = d->served; s; s = s->next)
+	for (struct served *s = d->served; s; s = s->next) {
 		held |= tidy_release(s, c);
+		reclaim_release(s, c);
+	}
 	if (held)
 		loop_request_turn(d);
 	*c->at = c->next;
@@ -79,6 +83,7 @@ static void answer(struct connection *c, const char *packet, ssize_t size, int f
 	else
 		c->reply =
 			proto_handle(c->daemon, &c->caller, packet, (size_t)size, &c->reply_size);
+	c->is_promised = !(flags & MSG_TRUNC) && c->reply_size == PROTO_LATER;
 }
 
 /* Descriptors that come with a packet are dropped by the kernel: there is no room for them. */
@@ -109,19 +114,50 @@ static bool serve(struct connection *c, int fd, uint32_t revents)
 	return true;
 }
 
+/* Nothing more is read from a client before its last reply has gone out. */
+static void watch(struct connection *c, int fd)
+{
+	uint32_t events = EPOLLIN | EPOLLRDHUP;
+
+	if (is_reply_waiting(c, fd))
+		events = EPOLLOUT;
+	else if (c->is_promised)
+		events = EPOLLRDHUP;
+	(void)sd_event_source_set_io_events(c->source, events);
+}
+
+/* False: the client has gone. */
+static bool attend(struct connection *c, int fd, uint32_t revents)
+{
+	if (c->is_promised)
+		return !(revents & (EPOLLHUP | EPOLLRDHUP | EPOLLERR));
+	return is_reply_waiting(c, fd) || serve(c, fd, revents);
+}
+
 static int on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct connection *c = userdata;
 	struct daemon *d = c->daemon;
 
-	if (!is_reply_waiting(c, fd) && !serve(c, fd, revents)) {
-		drop(c);
-		loop_rearm(d);
+	(void)source;
+	if (attend(c, fd, revents)) {
+		watch(c, fd);
 		return 0;
 	}
-	(void)sd_event_source_set_io_events(source, is_reply_waiting(c, fd) ? EPOLLOUT
-									    : EPOLLIN | EPOLLRDHUP);
+	drop(c);
+	loop_rearm(d);
 	return 0;
+}
+
+/* The promise is forgotten when the connection is dropped (reclaim_release). */
+static void keep_promise(const void *holder, char *text, size_t size)
+{
+	struct connection *c = (struct connection *)(uintptr_t)holder;
+
+	c->is_promised = false;
+	c->reply = text;
+	c->reply_size = size;
+	watch(c, sd_event_source_get_io_fd(c->source));
 }
 
 /* Ours and root's only. */
@@ -150,6 +186,7 @@ static void add_connection(struct daemon *d, int fd)
 	}
 	(void)sd_event_source_set_io_fd_own(c->source, true);
 	c->caller.holder = c;
+	c->caller.answer = keep_promise;
 	c->daemon = d;
 	c->next = l->connections;
 	c->at = &l->connections;

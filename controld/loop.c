@@ -22,6 +22,7 @@
 /* Whoever removes the directory shall be through with it before we make a new one. */
 #define DIR_REST_NS       200000000
 #define TIMER_ACCURACY_US 20000
+#define TIMER_SOON_NS	  20000000 /* what is so near is not put off: somebody waits */
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
 {
@@ -66,6 +67,7 @@ static int on_idle(sd_event_source *source, uint64_t usec, void *userdata)
 
 static void arm(sd_event_source *timer, uint64_t at_ns)
 {
+	(void)sd_event_source_set_time_accuracy(timer, TIMER_ACCURACY_US);
 	(void)sd_event_source_set_time(timer, at_ns / 1000 + 1);
 	(void)sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
 }
@@ -108,7 +110,9 @@ void loop_rearm(struct daemon *d)
 			next = s->next_look_ns;
 	if (next)
 		arm(d->timer, next);
-	else
+	if (next && next < d->world->now_ns() + TIMER_SOON_NS)
+		(void)sd_event_source_set_time_accuracy(d->timer, 1);
+	else if (!next)
 		(void)sd_event_source_set_enabled(d->timer, SD_EVENT_OFF);
 	arm_idle(d);
 }

@@ -66,7 +66,8 @@ static int handle(struct request *r, json_t *reply)
 	return command_carry_out(r, op, reply);
 }
 
-static json_t *reply_to(struct request *r, const char *packet, size_t size)
+/* NULL: later, or no memory. */
+static json_t *reply_to(struct request *r, const char *packet, size_t size, bool *ret_later)
 {
 	json_t *reply = json_pack("{s:b}", "ok", 1);
 	json_error_t error;
@@ -81,14 +82,14 @@ static json_t *reply_to(struct request *r, const char *packet, size_t size)
 	if (!err)
 		return reply;
 	json_decref(reply);
-	return error_reply(err, r->why.text);
+	*ret_later = err == COMMAND_ANSWERS_LATER;
+	return *ret_later ? NULL : error_reply(err, r->why.text);
 }
 
-char *proto_handle(struct daemon *d, const struct caller *caller, const void *packet, size_t size,
-		   size_t *ret_size)
+/* NULL only when there is no memory. */
+static char *print_reply(json_t *reply, size_t *ret_size)
 {
-	struct request r = { .daemon = d, .caller = caller };
-	char *text = print(reply_to(&r, packet, size), ret_size);
+	char *text = print(reply, ret_size);
 
 	if (!text)
 		return print(error_reply(-ENOMEM, "the daemon is out of memory"), ret_size);
@@ -96,4 +97,36 @@ char *proto_handle(struct daemon *d, const struct caller *caller, const void *pa
 		return text;
 	free(text);
 	return print(error_reply(-EMSGSIZE, "the reply is too long: ask for less"), ret_size);
+}
+
+char *proto_handle(struct daemon *d, const struct caller *caller, const void *packet, size_t size,
+		   size_t *ret_size)
+{
+	struct request r = { .daemon = d, .caller = caller };
+	bool later = false;
+	json_t *reply = reply_to(&r, packet, size, &later);
+
+	if (!later)
+		return print_reply(reply, ret_size);
+	*ret_size = PROTO_LATER;
+	return NULL;
+}
+
+void proto_answer(const struct promise *p, int err, const char *sentence, json_t *reply)
+{
+	size_t size = 0;
+	char *text;
+
+	if (p->answer && err) {
+		text = print_reply(error_reply(err, sentence), &size);
+		p->answer(p->holder, text, size);
+	} else if (p->answer) {
+		json_t *whole = json_pack("{s:b}", "ok", 1);
+
+		if (whole && reply)
+			(void)json_object_update(whole, reply);
+		text = print_reply(whole, &size);
+		p->answer(p->holder, text, size);
+	}
+	json_decref(reply);
 }

@@ -25,6 +25,7 @@ static void forget(struct served *s, uint32_t slot)
 	w->start_time = 0;
 	w->bare_since_ns = 0;
 	w->execing_since_ns = 0;
+	w->killed_ns = 0;
 }
 
 void reap_forget_all(struct served *s)

@@ -9,7 +9,11 @@
 #include "controld/log.h"
 #include "controld/loop.h"
 #include "controld/reap.h"
+#include "controld/reclaim.h"
+#include "controld/report.h"
+#include "controld/scarcity.h"
 #include "controld/shmem.h"
+#include "controld/stall.h"
 #include "controld/tidy.h"
 
 #include <errno.h>
@@ -183,7 +187,7 @@ int served_open(struct daemon *d, const char *dir, struct served **ret, struct c
 		adopt(s);
 	read_identity(s, dir);
 	sign(s);
-	if (shmem_open(s)) {
+	if (shmem_open(s) || scarcity_open(s) || stall_open(s)) {
 		err = complain(why, -ENOMEM, "out of memory at start");
 		goto fail;
 	}
@@ -202,7 +206,11 @@ void served_free(struct served *s)
 	if (!s)
 		return;
 	loop_remove_bell(s);
+	reclaim_forget_all(s);
+	report_forget_all(s);
 	reap_forget_all(s);
+	scarcity_close(s);
+	stall_close(s);
 	shmem_close(s);
 	if (s->seg.counters)
 		mc_store_relaxed(&s->seg.counters->header.daemon_pid, 0);

@@ -13,6 +13,10 @@
 #include <systemd/sd-event.h>
 
 struct daemon;
+struct reclaim;
+struct report;
+struct scarcity;
+struct stalls;
 
 /* What was seen of a member's memory; residency.c's. In pages. */
 struct look {
@@ -46,6 +50,7 @@ struct watch {
 	uint32_t next_dead;     /* slot + 1, in served.dead_first's list */
 	uint64_t bare_since_ns; /* EXECING, and the segment is not mapped, since then; 0: it is */
 	uint64_t execing_since_ns;
+	uint64_t killed_ns;	 /* when it was killed for want of memory; 0: it was not */
 	bool is_dead;
 	struct look look;
 };
@@ -73,6 +78,11 @@ struct served {
 
 	struct shmem *shmem; /* who shares memory with whom; shmem.c's */
 	struct family *family; /* members that share pages; family.c's */
+
+	struct reclaim *reclaims; /* under way; reclaim.c's */
+	struct scarcity *scarcity; /* soft limits; scarcity.c's */
+	struct report *reports; /* of kills, the last first; report.c's */
+	struct stalls *stalls; /* memory.pressure; stall.c's */
 
 	uint64_t observe_due_ns; /* when observe.c looks again, and from which member on */
 	uint32_t observe_from;

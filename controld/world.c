@@ -288,6 +288,55 @@ static int real_comm(pid_t pid, char ret_comm[16])
 	return 0;
 }
 
+static int real_host(struct world_host *ret)
+{
+	FILE *f = fopen("/proc/meminfo", "re");
+	struct world_host host = { 0 };
+	char line[128];
+
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f)) {
+		take_pages(line, "MemTotal:", &host.total);
+		take_pages(line, "MemAvailable:", &host.available);
+		take_pages(line, "SwapTotal:", &host.swap);
+	}
+	(void)fclose(f);
+	if (!host.total)
+		return -EPROTO;
+	*ret = host;
+	return 0;
+}
+
+static int real_ran_ns(pid_t pid, uint64_t *ret_ns)
+{
+	struct timespec t;
+	clockid_t clock;
+	int err = clock_getcpuclockid(pid, &clock);
+
+	if (err)
+		return -err;
+	if (clock_gettime(clock, &t))
+		return -ESRCH;
+	*ret_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	return 0;
+}
+
+static int real_oom_adj(pid_t pid, int *ret)
+{
+	FILE *f = open_proc(pid, "oom_score_adj");
+	int adj, n;
+
+	if (!f)
+		return proc_error();
+	n = fscanf(f, "%d", &adj);
+	(void)fclose(f);
+	if (n != 1)
+		return -ESRCH;
+	*ret = adj;
+	return 0;
+}
+
 const struct world world_real = {
 	.now_ns = real_now_ns,
 	.pidfd_open = real_pidfd_open,
@@ -298,6 +347,9 @@ const struct world world_real = {
 	.proportional = real_proportional,
 	.faults = real_faults,
 	.spent_ns = real_spent_ns,
+	.host = real_host,
+	.ran_ns = real_ran_ns,
+	.oom_adj = real_oom_adj,
 	.image = real_image,
 	.comm = real_comm,
 	.children = children_list,

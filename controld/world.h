@@ -31,6 +31,12 @@ struct world_usage {
 	uint64_t stack; /* the main thread's */
 };
 
+/* The machine, in pages. */
+struct world_host {
+	uint64_t total, available;
+	uint64_t swap; /* of all its swap areas */
+};
+
 /* A mapping with a file behind it, as in /proc/PID/maps; in bytes. */
 struct world_mapping {
 	uint64_t start, end, offset;
@@ -76,6 +82,11 @@ struct world {
 	/* Page faults served without a disk, since the process began. */
 	int (*faults)(pid_t pid, uint64_t *ret);
 	uint64_t (*spent_ns)(void); /* processor time of this thread */
+	int (*host)(struct world_host *ret);
+	/* Processor time of all its threads. */
+	int (*ran_ns)(pid_t pid, uint64_t *ret_ns);
+	/* /proc/PID/oom_score_adj. */
+	int (*oom_adj)(pid_t pid, int *ret);
 	/* Its part of private pages: each divided by how many processes share it; of `sharers` in all. Walks all
 	 * pages. */
 	int (*proportional)(pid_t pid, unsigned sharers, uint64_t *ret_pages);

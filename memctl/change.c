@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What changes groups and who is in them: create, remove, set, kill, move. */
+/* What changes groups and who is in them: create, remove, set, reclaim, kill, move. */
 #include "memctl/client.h"
 #include "memctl/error.h"
 
@@ -139,6 +139,23 @@ int memctl_kill(struct memctl *m, const char *group, int signal)
 	killed = (int)json_integer_value(json_object_get(reply, "killed"));
 	json_decref(reply);
 	return killed;
+}
+
+int memctl_reclaim(struct memctl *m, const char *group, const char *size, uint64_t *ret_bytes)
+{
+	json_t *request = client_new_request("reclaim", group);
+	json_t *reply;
+	int err;
+
+	if (request)
+		(void)json_object_set_new(request, "size", json_string(size));
+	err = client_request(m, request, &reply);
+	if (err)
+		return err;
+	if (ret_bytes)
+		*ret_bytes = (uint64_t)json_integer_value(json_object_get(reply, "reclaimed"));
+	json_decref(reply);
+	return 0;
 }
 
 int memctl_move(struct memctl *m, pid_t pid, const char *group, const char *charges)

@@ -38,7 +38,7 @@ static const struct argp_option options[] = {
 	{ "swap-max", KEY_SWAP_MAX, "SIZE", 0, "memory.swap.max (not in this version)", 2 },
 	{ "device-max", KEY_DEVICE_MAX, "[REGION=]SIZE", 0, "dmem.max (not in this version)", 2 },
 	{ "set", KEY_SET, "KEY=VALUE", 0, "Any other key; may be repeated", 2 },
-	{ "oom", KEY_OOM, "POLICY", 0, "memory.oom.policy: fail", 2 },
+	{ "oom", KEY_OOM, "POLICY", 0, "memory.oom.policy: fail, kill or wait", 2 },
 	{ "need", KEY_NEED, "SIZE", 0, "Wait until so much is free in the group and all above it",
 	  3 },
 	{ "keep", KEY_KEEP, NULL, 0, "Keep the group that was made", 3 },

@@ -75,6 +75,10 @@ int memctl_remove(struct memctl *m, const char *group, unsigned flags);
 /* Changes all these settings, or none. */
 int memctl_set(struct memctl *m, const char *group, const char *const *settings);
 
+/* Makes members of `group` and below give `size` ("64M", "max") back; *ret_bytes (may be NULL) is what they gave.
+ * -EAGAIN: it was less; the sentence says how much. Takes a second at most. */
+int memctl_reclaim(struct memctl *m, const char *group, const char *size, uint64_t *ret_bytes);
+
 /* One number, word or line of a key. */
 struct memctl_value {
 	const char *key;   /* "memory.events" */

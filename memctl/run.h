@@ -88,6 +88,7 @@ struct run_level {
 	uint64_t max, peak, failcnt;
 	uint64_t oom;       /* charges refused at this group */
 	uint64_t oom_below; /* and at those below it */
+	uint64_t oom_kill;  /* members killed for want of memory, here and below */
 };
 
 struct run_levels {

@@ -10,8 +10,19 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Keeps a value's text in a pointer, for free(). */
+static int keep_text(const struct memctl_value *v, void *arg)
+{
+	char **text = arg;
+
+	free(*text);
+	*text = strdup(v->text);
+	return 0;
+}
 
 /* The last charge that a group refused. */
 struct refusal {
@@ -26,6 +37,7 @@ static int take(const struct memctl_value *v, void *arg)
 {
 	struct run_level *l = arg;
 	bool is_oom = v->field && strcmp(v->field, "oom") == 0;
+	bool is_kill = v->field && strcmp(v->field, "oom_kill") == 0;
 
 	if (strcmp(v->key, "memory.max") == 0)
 		l->max = v->number;
@@ -37,6 +49,8 @@ static int take(const struct memctl_value *v, void *arg)
 		l->oom = v->number;
 	else if (is_oom)
 		l->oom_below = v->number;
+	else if (is_kill && strcmp(v->key, "memory.events") == 0)
+		l->oom_kill = v->number;
 	return 0;
 }
 
@@ -186,6 +200,36 @@ static void print_refusals(FILE *to, const struct run_report *r, const char *dir
 		print_advice(to, r);
 }
 
+static uint64_t killed(const struct run_report *r)
+{
+	uint64_t before = r->before.level[0].oom_kill;
+
+	return r->after.level[0].oom_kill > before ? r->after.level[0].oom_kill - before : 0;
+}
+
+/* Of the last kill; to be freed. */
+static char *read_kill(struct memctl *m, const char *group)
+{
+	static const char *const keys[] = { "memory.oom.report", NULL };
+	char *text = NULL;
+
+	(void)memctl_get(m, group, keys, keep_text, &text);
+	return text;
+}
+
+static void print_kills(FILE *to, const struct run_report *r, struct memctl *m)
+{
+	char *text = killed(r) ? read_kill(m, r->group->path) : NULL;
+	char *next = text;
+
+	if (killed(r) > 1)
+		(void)fprintf(to, "memctl: %s: %llu members were killed for want of memory; the last time:\n",
+			      r->group->path, (unsigned long long)killed(r));
+	for (char *line; (line = strsep(&next, "\n")) != NULL;)
+		(void)fprintf(to, "memctl: %s%s\n", line == text ? "" : "  ", line);
+	free(text);
+}
+
 static int count(const struct memctl_member *member, void *arg)
 {
 	(void)member;
@@ -206,6 +250,7 @@ static void print_words(FILE *to, const struct run_report *r, struct memctl *m, 
 		      (unsigned long long)(l->failcnt - r->before.level[0].failcnt),
 		      (unsigned long long)refused_in_all(r), members);
 	print_refusals(to, r, memctl_dir(m));
+	print_kills(to, r, m);
 }
 
 /* ---- for programs ------------------------------------------------------------------------ */
@@ -244,17 +289,20 @@ static json_t *json_refusals(const struct run_report *r, const char *dir)
 static void print_json(FILE *to, const struct run_report *r, struct memctl *m, unsigned members)
 {
 	const struct run_level *l = &r->after.level[0];
-	json_t *object = json_pack("{ss ss* si si si so so sI sI si so}", "group", r->group->path,
+	char *kill = killed(r) ? read_kill(m, r->group->path) : NULL;
+	json_t *object = json_pack("{ss ss* si si si so so sI sI si so sI ss*}", "group", r->group->path,
 				   "command", r->target->name, "pid", (int)r->child->pid, "status",
 				   r->child->status, "signal", r->child->signal, "peak",
 				   json_size(l->peak), "max", json_size(l->max), "failcnt",
 				   (json_int_t)(l->failcnt - r->before.level[0].failcnt), "oom",
 				   (json_int_t)refused_in_all(r), "members", (int)members,
-				   "refusals", json_refusals(r, memctl_dir(m)));
+				   "refusals", json_refusals(r, memctl_dir(m)), "oom_kill",
+				   (json_int_t)killed(r), "oom_report", kill);
 
 	(void)json_dumpf(object, to, JSON_INDENT(2));
 	(void)fputc('\n', to);
 	json_decref(object);
+	free(kill);
 }
 
 static FILE *open_file(const struct run_report *r)
@@ -281,6 +329,7 @@ void run_report_print(struct memctl *m, const struct run_report *r)
 	}
 	if (!r->asked) {
 		print_refusals(stderr, r, memctl_dir(m));
+		print_kills(stderr, r, m);
 		return;
 	}
 	to = open_file(r);

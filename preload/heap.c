@@ -3,9 +3,15 @@
 #include "preload/heap.h"
 
 #include "accounting/atomic.h"
+#include "accounting/sys.h"
 #include "preload/jemalloc_joined.h"
 #include "preload/metadata.h"
 #include "preload/purgeable.h"
+
+#include <time.h>
+
+#define ROUNDS 20	  /* of a millisecond */
+#define WORTH_WAITING 256 /* pages; fewer may be none at all: the count is a moment behind */
 
 void heap_start(void)
 {
@@ -28,16 +34,28 @@ uint64_t heap_unused(void)
 	return purgeable_pages();
 }
 
-uint64_t heap_reclaim(uint64_t pages)
+static void purge_until(uint64_t given)
 {
-	uint64_t before = purgeable_given();
 	unsigned arenas = je_narenas_total_get();
 
-	for (unsigned i = 0; i < arenas && purgeable_given() - before < pages; i++) {
+	for (unsigned i = 0; i < arenas && (int64_t)(given - purgeable_given()) > 0; i++) {
 		void *arena = mc_load_acquire(&je_arenas[i]);
 
 		if (arena)
 			je_arena_decay(NULL, arena, false, true);
+	}
+}
+
+/* An arena that another thread is purging already is left to it, and what it gives counts as ours. */
+uint64_t heap_reclaim(uint64_t pages)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	uint64_t before = purgeable_given();
+
+	purge_until(before + pages);
+	for (int i = 0; i < ROUNDS && purgeable_given() - before < pages && purgeable_pages() >= WORTH_WAITING; i++) {
+		(void)sys_call3(SYS_nanosleep, &ms, 0, 0);
+		purge_until(before + pages);
 	}
 	return purgeable_given() - before;
 }

@@ -152,11 +152,10 @@ static void note_vain(void)
 	mc_store_relaxed(&unusable, heap_unused());
 }
 
-static bool may_have_unused(const struct need *n)
+/* Nobody had anything a moment ago, and this process has not freed anything since. */
+static bool is_in_vain(const struct need *n)
 {
-	uint64_t unused = heap_unused();
-
-	return unused && (unused > mc_load_relaxed(&unusable) || !was_vain_lately(n));
+	return heap_unused() <= mc_load_relaxed(&unusable) && was_vain_lately(n);
 }
 
 static uint64_t purge(const struct need *n, uint64_t pages)
@@ -172,7 +171,7 @@ static uint64_t purge(const struct need *n, uint64_t pages)
 /* True when something was given back. What is there may lie in pieces that do not fit: all of it counts. */
 static bool give_own(const struct need *n)
 {
-	if (!may_have_unused(n))
+	if (heap_unused() == 0)
 		return false;
 	if (n->in_heap)
 		return purge(n, n->pages) != 0;
@@ -184,8 +183,6 @@ static bool give_own(const struct need *n)
 
 static bool ask_others(const struct need *n)
 {
-	if (was_vain_lately(n))
-		return false;
 	return reclaim_ask_below(n->seg, n->group, n->self->member, n->pages, reclaim_now()) &&
 	       wait_for(n, others_are_awaited, RECLAIM_PATIENCE_MS);
 }
@@ -241,6 +238,8 @@ static bool make_room(const struct need *n)
 {
 	if (n->pages > pool_max(n->seg, RESOURCE_MEMORY, n->group))
 		return false;
+	if (mine.stage == STAGE_OWN && is_in_vain(n))
+		mine.stage = STAGE_POLICY;
 	if (mine.stage == STAGE_OWN) {
 		mine.stage = STAGE_OTHERS;
 		if (give_own(n))

@@ -56,7 +56,7 @@ misused() {
 	refused 1 "not a setting: '=5'" set /a =5
 	refused 1 "not a setting: ''" create /b ""
 	has_no_group /b
-	refused 1 "fail is the only policy" set /a memory.oom.policy=kill
+	refused 1 "fail, kill or wait" set /a memory.oom.policy=die
 }
 
 @test "names" {

@@ -38,7 +38,7 @@ take() { # MIB [MEMCTL OPTION...]: a program that wants so much
 	run -125 memctl run -g /a/b --max 12x touch "$MEMCTL_DIR/ran"
 	run -125 memctl run -g /a/b --set memory.nix=1 touch "$MEMCTL_DIR/ran"
 	run -125 memctl run -g /a/b --set memory.max touch "$MEMCTL_DIR/ran"
-	run -125 memctl run -g /a/b --oom kill touch "$MEMCTL_DIR/ran"
+	run -125 memctl run -g /a/b --oom die touch "$MEMCTL_DIR/ran"
 	run -125 memctl run -g a touch "$MEMCTL_DIR/ran"
 	run -125 memctl run --swap-max 1G touch "$MEMCTL_DIR/ran"
 	contains "$output" "not in this version"

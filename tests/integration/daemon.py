@@ -521,9 +521,10 @@ def test_errors_are_replies():
         c.do("create", group="/" + 63 * "n")
         c.refused("set", "ENOENT", group="/", values={"memory.nope": 1})
         for op, arguments in (("unsubscribe", {"id": 1}),
-                              ("reclaim", {"group": "/", "size": "1M"}),
                               ("subscribe", {"group": "/", "event": "oom"})):
             c.refused(op, "EOPNOTSUPP", **arguments)
+        c.refused("reclaim", "EAGAIN", group="/", size="1M")
+        c.refused("reclaim", "EINVAL", group="/", size="1x")
         d.client().do("hello")
 
 

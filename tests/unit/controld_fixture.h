@@ -13,6 +13,7 @@
 #include "accounting/snapshot.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,13 +34,19 @@ struct fake_process {
 	struct world_usage usage;
 	uint64_t proportional; /* its part of `anon` */
 	uint64_t faults;
-	int pidfd; /* the daemon's, readable at death */
+	uint64_t ran_ns;
+	int oom_adj;
+	int signal; /* the last that it was sent */
+	bool lingers; /* it does not die of that */
+	int pidfd; /* readable at death; the daemon has copies */
 	bool no_pidfd;
 };
 
 static struct fake_process fake[16];
+static struct fake_process *fake_of_fd[1024];
 static uint64_t fake_now = 1000000000;
 static uint64_t fake_spent;
+static struct world_host fake_machine;
 static struct daemon fixture;
 
 static struct fake_process *fake_find(pid_t pid)
@@ -58,19 +65,24 @@ static uint64_t fake_now_ns(void)
 static int fake_pidfd_open(pid_t pid)
 {
 	struct fake_process *p = fake_find(pid);
+	int fd;
 
 	if (!p)
 		return -ESRCH;
 	if (p->no_pidfd)
 		return -EMFILE;
-	p->pidfd = eventfd(0, EFD_CLOEXEC);
-	return p->pidfd;
+	if (!p->pidfd)
+		p->pidfd = eventfd(0, EFD_CLOEXEC);
+	fd = fcntl(p->pidfd, F_DUPFD_CLOEXEC, 0);
+	assert_in_range(fd, 0, 1023);
+	fake_of_fd[fd] = p;
+	return fd;
 }
 
 static int fake_pidfd_signal(int pidfd, int signal)
 {
-	(void)signal;
-	return eventfd_write(pidfd, 1);
+	fake_of_fd[pidfd]->signal = signal;
+	return fake_of_fd[pidfd]->lingers ? 0 : eventfd_write(pidfd, 1);
 }
 
 static int fake_start_time(pid_t pid, uint64_t *ret_ticks)
@@ -129,6 +141,32 @@ static uint64_t fake_spent_ns(void)
 	return fake_spent;
 }
 
+static int fake_host(struct world_host *ret)
+{
+	*ret = fake_machine;
+	return 0;
+}
+
+static int fake_ran_ns(pid_t pid, uint64_t *ret_ns)
+{
+	struct fake_process *p = fake_find(pid);
+
+	if (!p)
+		return -ESRCH;
+	*ret_ns = p->ran_ns;
+	return 0;
+}
+
+static int fake_oom_adj(pid_t pid, int *ret)
+{
+	struct fake_process *p = fake_find(pid);
+
+	if (!p)
+		return -ESRCH;
+	*ret = p->oom_adj;
+	return 0;
+}
+
 static int fake_image(pid_t pid, dev_t device, ino_t counters, enum world_image *ret)
 {
 	struct fake_process *p = fake_find(pid);
@@ -172,6 +210,9 @@ static const struct world fake_world = {
 	.proportional = fake_proportional,
 	.faults = fake_faults,
 	.spent_ns = fake_spent_ns,
+	.host = fake_host,
+	.ran_ns = fake_ran_ns,
+	.oom_adj = fake_oom_adj,
 	.image = fake_image,
 	.comm = fake_comm,
 	.children = fake_children,
@@ -192,8 +233,10 @@ static inline struct fake_process *fake_add(pid_t pid, uint64_t start_time)
 /* The process ends; its pidfd tells. */
 static inline void fake_end(struct fake_process *p)
 {
-	if (p->pidfd)
+	if (p->pidfd) {
 		(void)eventfd_write(p->pidfd, 1);
+		(void)close(p->pidfd);
+	}
 	p->pid = 0;
 }
 
@@ -219,6 +262,7 @@ static inline int fixture_setup(void **state)
 
 	(void)state;
 	memset(fake, 0, sizeof(fake));
+	fake_machine = (struct world_host){ .total = 1 << 20, .available = 1 << 20 };
 	memset(&fixture, 0, sizeof(fixture));
 	fixture.world = &fake_world;
 	fixture.rundir.lock = -1;

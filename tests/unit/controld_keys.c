@@ -134,8 +134,8 @@ static void what_is_not_in_this_version_says_so(void **state)
 	set("/", "memory.charge", "\"resident\"");
 	refuse("/", "memory.charge", "\"commits\"", "EINVAL");
 	set("/", "memory.oom.policy", "\" fail\\n\"");
-	refuse("/", "memory.oom.policy", "\"kill\"", "EOPNOTSUPP");
-	refuse("/", "memory.oom.policy", "\"wait\"", "EOPNOTSUPP");
+	set("/", "memory.oom.policy", "\"kill\"");
+	set("/", "memory.oom.policy", "\"wait\"");
 	refuse("/", "memory.oom.policy", "\"die\"", "EINVAL");
 	refuse("/", "memory.kmem.limit_in_bytes", "1", "EOPNOTSUPP");
 	fixture_refuse("get", "\"group\":\"/\",\"keys\":[\"memory.swap.current\"]", "EOPNOTSUPP");

@@ -66,7 +66,7 @@ static void errors_have_their_names(void **state)
 	expect_error("{\"v\":2,\"op\":\"hello\"}", 20, "EPROTO");
 	fixture_refuse("nope", "", "EOPNOTSUPP");
 	fixture_refuse("move", "\"pid\":1,\"group\":\"/\"", "ESRCH");
-	fixture_refuse("reclaim", "\"group\":\"/\",\"size\":\"1M\"", "EOPNOTSUPP");
+	fixture_refuse("reclaim", "\"group\":\"/\",\"size\":\"1M\"", "EAGAIN");
 	fixture_refuse("subscribe", "\"group\":\"/\",\"event\":\"oom\"", "EOPNOTSUPP");
 	fixture_refuse("unsubscribe", "\"id\":1", "EOPNOTSUPP");
 	fixture_refuse("get", "\"group\":\"/none\"", "ENOENT");

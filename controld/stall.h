@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* memory.pressure of groups, from the time that their members' threads stood still (member.stall_ns): waiting for a
+ * reclaim, for room, for a kill, or slowed above memory.high.
+ *
+ * Members add a stall when it is over, at least four times a second. Here it is taken over twice a second while there
+ * are any. Of the time between two looks `some` is what threads of the group waited, all together, at most all of it;
+ * `full` is what of that is left when the processor time of all the group's members is taken off: nobody of them ran
+ * then. */
+#ifndef CONTROLD_STALL_H
+#define CONTROLD_STALL_H
+
+#include "controld/served.h"
+
+/* The text of memory.pressure; `buf` has PSI_TEXT_MAX bytes. */
+void stall_format(const struct served *s, uint16_t group, char *buf, uint64_t now_ns);
+
+/* The stage. */
+void stall(struct served *s, uint64_t now_ns);
+
+/* -ENOMEM. */
+int stall_open(struct served *s);
+void stall_close(struct served *s);
+
+#endif

@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Real members give back what their heaps do not use: on request, for a limit, and when memory is short."""
+import json
+import os
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
+from real_programs import Ground, compile_c, main, test, wait_for
+
+MIB = 1 << 20
+
+# Allocates argv[1] MiB in blocks of 256 KiB and frees all but argv[2] MiB of them; then it has that much to give.
+# Afterwards it answers each line with "ok" when what it kept is as it was.
+HOARD = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#define BLOCK (256 << 10)
+int main(int argc, char **argv)
+{
+	int n = atoi(argv[1]) * ((1 << 20) / BLOCK), kept = atoi(argv[2]) * ((1 << 20) / BLOCK);
+	char **block = malloc(n * sizeof(*block)), line[16];
+	(void)argc;
+	for (int i = 0; i < n; i++)
+		memset(block[i] = malloc(BLOCK), i, BLOCK);
+	for (int i = kept; i < n; i++)
+		free(block[i]);
+	free(malloc(100));
+	puts("ready");
+	fflush(stdout);
+	while (fgets(line, sizeof line, stdin)) {
+		int bad = 0;
+		for (int i = 0; i < kept; i++)
+			for (int j = 0; j < BLOCK; j++)
+				bad += block[i][j] != (char)i;
+		puts(bad ? "bad" : "ok");
+		fflush(stdout);
+	}
+	return 0;
+}
+"""
+
+
+class Hoarder:
+    """A member that holds so much, in MiB, and of it keeps so much when it is asked."""
+
+    def __init__(self, g, group, holds, keeps):
+        self.g, self.group = g, group
+        # jemalloc's decay would give it back by itself
+        self.process = g.start([g.memctl, "run", "-g", group, "--keep", "--", compile_c(g, "hoard", HOARD), str(holds),
+                                str(keeps)], {"MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1"})
+        assert self.process.stdout.readline() == "ready\n"
+        wait_for("%s is seen" % group, lambda: self.current() > (holds - 8) * MIB)
+
+    def current(self):
+        return int(self.g.get(self.group, "memory.current"))
+
+    def pid(self):
+        rows = json.loads(self.g.do("ps", "--json", self.group))
+        return (rows["members"] if isinstance(rows, dict) else rows)[0]["pid"]
+
+    def end(self):
+        """What it has kept is as it was."""
+        self.process.stdin.write("look\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "ok\n"
+        self.process.stdin.close()
+        assert self.process.wait(60) == 0
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@test("reclaim gives back what the heap does not use")
+def _(g):
+    group = g.new_group()
+    h = Hoarder(g, group, 100, 30)
+    said = g.do("reclaim", "-v", group, "40M")
+    assert said.startswith(group + " gave "), said
+    assert h.current() <= 62 * MIB, h.current()
+    ran = g.spawn([g.memctl, "reclaim", group, "1G"])
+    assert ran.status == 1 and "reclaimed" in ran.err and "of the 1.0 GiB" in ran.err, ran
+    assert h.current() <= 34 * MIB, h.current()
+    h.end()
+
+
+@test("memory.reclaim and memory.force_empty do the same")
+def _(g):
+    group = g.new_group()
+    h = Hoarder(g, group, 60, 20)
+    g.do("set", group, "memory.reclaim=10M")
+    assert h.current() <= 51 * MIB
+    assert g.spawn([g.memctl, "set", group, "memory.reclaim=1G"]).status == 1
+    g.do("set", group, "memory.force_empty=0")
+    assert h.current() <= 24 * MIB
+    h.end()
+
+
+@test("memory.max below usage: applied at once, and what is above comes back")
+def _(g):
+    group = g.new_group()
+    h = Hoarder(g, group, 60, 20)
+    g.do("set", group, "memory.max=30M")
+    assert h.current() <= 30 * MIB, h.current()
+    g.do("set", group, "memory.max=10M")  # not to be had: still no error
+    assert g.get(group, "memory.max") == str(10 * MIB)
+    h.end()
+
+
+@test("memory.limit_in_bytes reclaims first, and is EBUSY when that is not enough")
+def _(g):
+    group = g.new_group()
+    h = Hoarder(g, group, 60, 20)
+    g.do("set", group, "memory.limit_in_bytes=30M")
+    ran = g.spawn([g.memctl, "set", group, "memory.limit_in_bytes=10M"])
+    assert ran.status == 1 and "cannot go down" in ran.err, ran
+    assert g.get(group, "memory.limit_in_bytes") == str(30 * MIB)
+    h.end()
+
+
+@test("a stopped member does not hold up what others give, nor other requests")
+def _(g):
+    parent = g.new_group()
+    g.do("create", parent)
+    stopped, other = Hoarder(g, parent + "/a", 90, 10), Hoarder(g, parent + "/b", 60, 10)
+    pid = stopped.pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        asking = g.start([g.memctl, "reclaim", parent, "max"])
+        wait_for("the other has given", lambda: other.current() < 14 * MIB)
+        assert asking.wait(30) == 1
+        assert "reclaimed" in asking.stderr.read()
+        for pipe in (asking.stdin, asking.stdout, asking.stderr):
+            pipe.close()
+        assert stopped.current() > 80 * MIB
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_for("it gives when it goes on", lambda: stopped.current() < 14 * MIB)
+    stopped.end()
+    other.end()
+
+
+@test("what memory.low protects is taken last, and that is counted")
+def _(g):
+    parent = g.new_group()
+    g.do("create", parent)
+    low, free = Hoarder(g, parent + "/low", 60, 10), Hoarder(g, parent + "/free", 60, 10)
+    g.do("set", parent + "/low", "memory.low=1G")
+    g.do("reclaim", parent, "40M")
+    assert low.current() > 55 * MIB and free.current() < 22 * MIB
+    assert g.event(parent + "/low", "low") == 0
+    g.do("set", parent, "memory.force_empty=0")
+    assert low.current() < 14 * MIB
+    assert g.event(parent + "/low", "low") > 0
+    low.end()
+    free.end()
+
+
+@test("above memory.high of /, groups above their soft limit give first")
+def _(g):
+    within, above = Hoarder(g, g.new_group(), 60, 10), Hoarder(g, g.new_group(), 60, 10)
+    g.do("set", within.group, "memory.soft=100M")
+    g.do("set", above.group, "memory.soft=20M")
+    g.do("set", "/", "memory.high=100M")
+    wait_for("it has given", lambda: above.current() < 25 * MIB)
+    assert within.current() > 55 * MIB
+    g.do("set", "/", "memory.high=50M")
+    wait_for("all have given", lambda: within.current() < 25 * MIB)
+    g.do("set", "/", "memory.high=max")
+    within.end()
+    above.end()
+
+
+@test("a client that leaves meanwhile hurts nobody")
+def _(g):
+    group = g.new_group()
+    h = Hoarder(g, group, 60, 20)
+    pid = h.pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for _ in range(10):
+            asking = g.start([g.memctl, "reclaim", group, "max"])
+            asking.kill()
+            asking.wait()
+            for pipe in (asking.stdin, asking.stdout, asking.stderr):
+                pipe.close()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    g.spawn([g.memctl, "reclaim", group, "max"])
+    assert h.current() < 24 * MIB
+    h.end()
+
+
+sys.exit(main())
