@@ -75,6 +75,17 @@ static inline uint64_t account_take(mc_word *counter, uint64_t n)
 	return taken;
 }
 
+/* After an adjustment of what is held: what was found touched was absent before, or never charged; what was found gone
+ * was never charged, or is absent now. */
+static inline void account_note_adjusted(struct account *a, uint64_t from, uint64_t to)
+{
+	uint64_t n = to > from ? to - from : from - to;
+	mc_word *first = to > from ? &a->absent : &a->surplus;
+	mc_word *second = to > from ? &a->surplus : &a->absent;
+
+	mc_add_relaxed(second, n - account_take(first, n));
+}
+
 /* Adds to (or, negative, takes from) what is held under a class; a statistic. */
 static inline void account_class_add(const struct segment *seg, uint32_t account, enum class class,
 				     int64_t n)

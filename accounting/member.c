@@ -341,3 +341,12 @@ uint64_t member_held(const struct segment *seg, uint32_t member, unsigned resour
 	}
 	return sum;
 }
+
+/* Both numbers move meanwhile. */
+uint64_t member_held_elsewhere(const struct segment *seg, uint32_t member, uint32_t account)
+{
+	uint64_t all = member_held(seg, member, RESOURCE_MEMORY);
+	uint64_t here = account_held(mc_load_full(&account_of(seg, account)->word));
+
+	return all > here ? all - here : 0;
+}

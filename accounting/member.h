@@ -87,6 +87,9 @@ void member_set_flags(const struct segment *seg, uint32_t member, uint32_t set, 
 /* Sum of all its accounts of a resource: held units. */
 uint64_t member_held(const struct segment *seg, uint32_t member, unsigned resource);
 
+/* The same less what `account`, one of memory, holds: of groups that the member was in before. */
+uint64_t member_held_elsewhere(const struct segment *seg, uint32_t member, uint32_t account);
+
 /* Slot indices go from 0 to this mark. */
 static inline uint32_t member_mark(const struct segment *seg)
 {

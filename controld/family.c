@@ -211,7 +211,7 @@ static void take_parts(struct served *s, uint64_t now_ns)
 		family_of(s, i)->is_taken = false;
 }
 
-static void want_turns(struct served *s, bool asked, uint64_t now_ns)
+static void want_turns(struct served *s, uint64_t now_ns)
 {
 	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1)) {
 		const struct family *f = family_of(s, i);
@@ -219,7 +219,7 @@ static void want_turns(struct served *s, bool asked, uint64_t now_ns)
 		if (f->is_rolling)
 			served_want_turn(s, now_ns);
 		else if (f->is_dirty)
-			served_want_turn(s, f->rolled_ns + rest_of(f, asked));
+			served_want_turn(s, f->rolled_ns + rest_of(f, false));
 	}
 }
 
@@ -229,5 +229,5 @@ void family_roll_up(struct served *s, bool asked, uint64_t now_ns)
 		family_count(s, now_ns);
 		take_parts(s, now_ns);
 	}
-	want_turns(s, false, now_ns);
+	want_turns(s, now_ns);
 }

@@ -117,15 +117,6 @@ static uint64_t should_hold(struct served *s, uint32_t member)
 
 /* ---- and making it so ---------------------------------------------------------------------------------- */
 
-static void shift_hints(struct account *a, uint64_t from, uint64_t to)
-{
-	uint64_t n = to > from ? to - from : from - to;
-	mc_word *first = to > from ? &a->absent : &a->surplus;
-	mc_word *second = to > from ? &a->surplus : &a->absent;
-
-	mc_add_relaxed(second, n - account_take(first, n));
-}
-
 /* What was charged since the last look may be about to be touched; what others pay for now cannot be that. */
 static uint64_t lowered(struct look *l, uint64_t held, uint64_t target, uint64_t now_ns)
 {
@@ -172,15 +163,8 @@ static bool hold(struct served *s, uint32_t member, uint32_t account, uint64_t t
 	if (observed)
 		mc_store_relaxed(&a->class[CLASS_OBSERVED], target);
 	else if (held != target)
-		shift_hints(a, held, target);
+		account_note_adjusted(a, held, target);
 	return held != target;
-}
-
-/* What other accounts hold: of groups that it was in before. */
-static uint64_t held_elsewhere(const struct served *s, uint32_t member, uint32_t account)
-{
-	return member_held(&s->seg, member, RESOURCE_MEMORY) -
-	       account_held(mc_load_full(&account_of(&s->seg, account)->word));
 }
 
 /* Memory of former groups that has gone without a word. */
@@ -210,7 +194,7 @@ static bool settle_to(struct served *s, uint32_t member, uint64_t total, uint64_
 	if (slot < 0)
 		return false;
 	account = member_account_at(&s->seg, member, (unsigned)slot);
-	elsewhere = held_elsewhere(s, member, account);
+	elsewhere = member_held_elsewhere(&s->seg, member, account);
 	if (total < elsewhere && account_held(mc_load_full(&account_of(&s->seg, account)->word)) == 0)
 		return shrink_elsewhere(s, member, account, elsewhere - total, now_ns);
 	return hold(s, member, account, total > elsewhere ? total - elsewhere : 0, now_ns);
@@ -335,10 +319,12 @@ static void look_at_shared(struct served *s, uint32_t member, bool asked, uint64
 {
 	struct look *l = look_of(s, member);
 
-	see(s, member);
-	if (is_committing(s, member))
+	if (is_committing(s, member)) {
 		shmem_forget(s, member);
-	else if (l->is_seen)
+		return;
+	}
+	see(s, member);
+	if (l->is_seen)
 		shmem_look(s, member, &l->resident, asked, now_ns);
 }
 

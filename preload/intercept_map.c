@@ -4,6 +4,7 @@
 #include "accounting/sys.h"
 #include "accounting/ticket.h"
 #include "accounting/units.h"
+#include "preload/answer.h"
 #include "preload/classify.h"
 #include "preload/export.h"
 #include "preload/ledger.h"
@@ -37,22 +38,6 @@ __attribute__((constructor(102))) static void find_all(void)
 	(void)real_mremap();
 	(void)real_mprotect();
 	(void)real_madvise();
-}
-
-static void *answer_pointer(long ret)
-{
-	if (!sys_is_error(ret))
-		return (void *)ret; /* NOLINT: the kernel's answer is an address */
-	errno = (int)-ret;
-	return MAP_FAILED;
-}
-
-static int answer(long ret)
-{
-	if (!sys_is_error(ret))
-		return (int)ret;
-	errno = (int)-ret;
-	return -1;
 }
 
 /* Raw until the constructor has run, and for ever where the next library lacks the name. */

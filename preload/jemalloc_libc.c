@@ -1,26 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What jemalloc calls of libc: the kernel, and nothing of ours. */
+#include "preload/answer.h"
 #include "preload/jemalloc_joined.h"
 
-#include "accounting/sys.h"
-
 #include <errno.h>
-
-static void *answer_pointer(long ret)
-{
-	if (!sys_is_error(ret))
-		return (void *)ret; /* NOLINT: the kernel's answer is an address */
-	errno = (int)-ret;
-	return MAP_FAILED;
-}
-
-static int answer(long ret)
-{
-	if (!sys_is_error(ret))
-		return (int)ret;
-	errno = (int)-ret;
-	return -1;
-}
 
 void *mc_real_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {

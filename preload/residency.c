@@ -103,8 +103,7 @@ static uint64_t due(const struct self *self, uint32_t account, uint64_t resident
 	const struct segment *seg = self->actor.seg;
 	int64_t offset = (int64_t)mc_load_relaxed(&member_of(seg, self->member)->offset);
 	int64_t all = (int64_t)resident + offset;
-	int64_t others = (int64_t)member_held(seg, self->member, RESOURCE_MEMORY) -
-			 (int64_t)account_held(mc_load_full(&account_of(seg, account)->word));
+	int64_t others = (int64_t)member_held_elsewhere(seg, self->member, account);
 
 	return all > others ? (uint64_t)(all - others) : 0;
 }
@@ -115,13 +114,12 @@ void residency_catch_up(const struct self *self)
 	struct account *a = account_of(self->actor.seg, account);
 	uint64_t meta = mc_load_full(&a->meta);
 	uint64_t held = account_held(mc_load_full(&a->word));
-	uint64_t resident, to, found;
+	uint64_t resident, to;
 
 	if (!read_resident(&resident))
 		return;
 	to = due(self, account, resident);
 	if (to <= held || charge_adjust(&self->actor, account, meta, held, to, OVER_LAZY))
 		return;
-	found = account_take(&a->absent, to - held);
-	mc_add_relaxed(&a->surplus, to - held - found);
+	account_note_adjusted(a, held, to);
 }
