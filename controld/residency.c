@@ -13,6 +13,7 @@
 #define MS 1000000ull
 #define FIRST_LOOK_NS (20 * MS) /* what only lives for a moment, or is about to exec, is not looked at */
 #define PERIOD_MIN_NS (100 * MS)
+#define PERIOD_NEAR_NS (50 * MS) /* an overrun shall be noticed within 100 ms, all things together */
 #define PERIOD_MAX_NS (1000 * MS)
 #define FRESH_NS (5 * MS)
 #define LOOKS_MAX 128u /* in one turn: deaths and requests wait for its end */
@@ -280,8 +281,8 @@ static void schedule(struct served *s, uint32_t member, bool moved, uint64_t now
 		l->period_ns *= 2;
 	if (l->period_ns > PERIOD_MAX_NS)
 		l->period_ns = PERIOD_MAX_NS;
-	if (l->period_ns > PERIOD_MIN_NS && is_limit_near(s, member))
-		l->period_ns = PERIOD_MIN_NS;
+	if (is_limit_near(s, member))
+		l->period_ns = PERIOD_NEAR_NS;
 	l->at_ns = now_ns;
 	l->due_ns = now_ns + l->period_ns;
 }

@@ -8,7 +8,7 @@
  * 100 ms apart: sooner, it may be about to be touched. What it holds too little is charged at once, whatever
  * the limits.
  *
- * A member is looked at every 100 ms while its memory changes or a limit is near, else less and less often
+ * A member is looked at every 100 ms while its memory changes, every 50 ms while a limit is near, else less and less often
  * down to once a second; and before somebody reads a key.
  *
  * Observed members are charged in this way alone, under any memory.charge. */
