@@ -4,6 +4,7 @@
 #include "preload/helper.h"
 #include "preload/log.h"
 #include "preload/real.h"
+#include "preload/residency.h"
 #include "preload/self.h"
 
 #include <pthread.h>
@@ -17,6 +18,7 @@ __attribute__((constructor(101))) static void start(void)
 	self_start();
 	(void)pthread_atfork(NULL, NULL, self_after_fork); /* jemalloc's comes with the first malloc only */
 	heap_start();
+	residency_start();
 	helper_prepare();
 }
 

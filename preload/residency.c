@@ -123,3 +123,12 @@ void residency_catch_up(const struct self *self)
 		return;
 	account_note_adjusted(a, held, to);
 }
+
+void residency_start(void)
+{
+	const struct self *self = self_get();
+
+	if (self && self_is_resident(self) &&
+	    charge_least_max(&self->actor, self_target(self).account) != PAGES_MAX)
+		residency_catch_up(self);
+}

@@ -417,10 +417,34 @@ static void nobody_kills(void)
 	end_of(pid, true, 1 << 8, "kill: where nobody answers, a request fails in the end");
 }
 
+/* 4 MiB that the dynamic linker writes, before anything of ours runs. */
+static char *relocated[512 << 10] = { [0 ...(512 << 10) - 1] = (char *)relocated };
+
+static int starts_counted(int argc, char *argv[])
+{
+	(void)argv;
+	expect(relocated[argc] != NULL);
+	expect(stage_held_by(getpid()) >= STAGE_MIB(4));
+	return stage_verdict();
+}
+
 static const struct scene hidden[] = {
 	{ "fills", "", fills, 0 },
 	{ "maps", "", maps, 0 },
+	{ "starts_counted", "", starts_counted, 0 },
 };
+
+/* Without a daemon that would look. */
+static void is_counted_at_the_start(void)
+{
+	char *argv[] = { (char *)(uintptr_t)stage_self(), (char *)(uintptr_t)"starts_counted", NULL };
+	struct stage s;
+
+	stage_up(&s, STAGE_MIB(64));
+	s.ground.seg.limits->group[s.group].charge_mode = CHARGE_RESIDENT;
+	tap_ok(stage_wait(stage_start(&s, argv, NULL)) == 0, "what the dynamic linker wrote is charged at the start");
+	stage_down(&s);
+}
 
 static const struct scene scenes[] = {
 	{ "comes_and_goes", "the helper comes with what it can give, and goes before fork, setgid and prctl", comes_and_goes, 0 },
@@ -446,6 +470,7 @@ int main(int argc, char *argv[])
 		fails_once_the_policy_does();
 		asks_for_a_kill();
 		nobody_kills();
+		is_counted_at_the_start();
 	}
 	return stage_main(argc, argv, scenes, sizeof(scenes) / sizeof(scenes[0]));
 }
