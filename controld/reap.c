@@ -222,6 +222,18 @@ static unsigned settle_noticed(struct served *s)
 	return settled;
 }
 
+/* Who dies between claiming a slot and ringing is told of by nobody. It holds nothing, but would be listed until
+ * somebody else comes; so whenever somebody has died, such slots are looked at too. */
+static unsigned look_at_unannounced(struct served *s, uint64_t now_ns)
+{
+	unsigned settled = 0;
+
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
+		if (member_state(mc_load_full(&member_of(&s->seg, i)->state)) == MEMBER_CLAIMED)
+			settled += look(s, i, now_ns);
+	return settled;
+}
+
 static unsigned scan(struct served *s, uint64_t now_ns)
 {
 	unsigned settled = 0;
@@ -251,6 +263,8 @@ unsigned reap(struct served *s, uint64_t now_ns)
 	if (s->must_scan ||
 	    mc_load_full(&s->seg.counters->header.members_changed) != s->seen_changed)
 		settled += scan_all(s, now_ns);
+	else if (settled)
+		settled += look_at_unannounced(s, now_ns);
 	return settled;
 }
 

@@ -80,6 +80,23 @@ static void a_claimer_that_died_is_freed(void **state)
 	assert_int_equal(fixture_state(m), MEMBER_FREE);
 }
 
+/* Nobody rang for it: the death of another is what brings the daemon there. */
+static void an_unannounced_claimer_that_died_is_freed(void **state)
+{
+	struct fake_process *other = fake_add(100, 7);
+	uint32_t m = fixture_join(other, "/");
+	struct member *slot = member_of(&fixture.served->seg, m + 1);
+
+	(void)state;
+	fixture_turn();
+	mc_store_full(&fixture.served->seg.counters->header.members_used, m + 2);
+	mc_store_full(&slot->state, member_state_word(101, MEMBER_CLAIMED));
+	fake_end(other);
+	fixture_turn();
+	assert_int_equal(fixture_state(m), MEMBER_FREE);
+	assert_int_equal(fixture_state(m + 1), MEMBER_FREE);
+}
+
 static void what_a_dead_settler_left_is_settled(void **state)
 {
 	struct fake_process *p = fake_add(100, 7);
@@ -332,6 +349,7 @@ int main(void)
 		TEST(a_reused_pid_is_another_process),
 		TEST(an_open_slow_path_is_recounted),
 		TEST(a_claimer_that_died_is_freed),
+		TEST(an_unannounced_claimer_that_died_is_freed),
 		TEST(what_a_dead_settler_left_is_settled),
 		TEST(without_a_descriptor_it_is_looked_at),
 		TEST(an_idle_member_is_looked_at_once_a_second),
