@@ -31,6 +31,8 @@ typedef _Atomic uint16_t mc_word16;
 #define mc_sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
 #define mc_add_full(p, v) atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
 #define mc_sub_full(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_seq_cst)
+#define mc_or_full(p, v) atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
+#define mc_and_full(p, v) atomic_fetch_and_explicit((p), (v), memory_order_seq_cst)
 #define mc_exchange_full(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
 
 /* One strong compare-and-swap; *expected receives what was found when it fails. */

@@ -2,7 +2,10 @@
 /* Charging an account and all pools above it. */
 #include "accounting/charge.h"
 
+#include "accounting/arm.h"
 #include "accounting/check.h"
+#include "accounting/effort.h"
+#include "accounting/plea.h"
 #include "accounting/reclaim.h"
 #include "accounting/step.h"
 #include "accounting/stock.h"
@@ -26,6 +29,8 @@ struct attempt {
 void charge_down(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n,
 		 uint32_t epoch)
 {
+	uint16_t leaf = group;
+
 	while (n && group != GROUP_NIL) {
 		int err = pool_cancel(seg, resource, group, n, epoch);
 
@@ -39,6 +44,7 @@ void charge_down(const struct segment *seg, unsigned resource, uint16_t group, u
 		reclaim_made_room(seg, resource, group);
 		group = group_parent(seg, group);
 	}
+	arm_look(seg, resource, leaf);
 }
 
 /* C1 and U1 share their form: one swap of the own account. */
@@ -57,7 +63,7 @@ static bool take_from_stock(struct account *account, uint64_t n)
 static bool is_any_tight(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n)
 {
 	for (; group != GROUP_NIL; group = group_parent(seg, group))
-		if (pool_is_tight(seg, resource, group, n))
+		if (pool_is_tight(seg, resource, group, n) || arm_is_near(seg, resource, group, n))
 			return true;
 	return false;
 }
@@ -75,6 +81,7 @@ static int undo(const struct attempt *t, uint64_t b, uint16_t upto)
 			return -ESTALE;
 		g = group_parent(t->by->seg, g);
 	}
+	arm_look(t->by->seg, t->resource, t->leaf); /* who looked meanwhile has seen too much */
 	return -ENOMEM;
 }
 
@@ -206,6 +213,7 @@ static int try_slowly(struct attempt *t)
 	}
 	if (b > t->n)
 		stock_announce(seg, t->resource, t->leaf);
+	arm_look(seg, t->resource, t->leaf);
 	return 0;
 }
 
@@ -233,7 +241,10 @@ static bool fits_word(struct attempt *t)
 
 void charge_refuse(const struct actor *by, uint32_t account, uint64_t n, uint16_t group)
 {
-	pool_count_refusal(by->seg, begin(by, account, n).resource, group, by->member, by->pid, n);
+	unsigned resource = begin(by, account, n).resource;
+
+	pool_count_refusal(by->seg, resource, group, by->member, by->pid, n);
+	effort_book_last(by->seg, resource, group);
 	if (by->member != MEMBER_NIL)
 		mc_add_relaxed(&by->seg->counters->member[by->member].refused, 1);
 }
@@ -253,6 +264,10 @@ int charge_try_as(const struct actor *by, uint32_t account, uint64_t n, unsigned
 	if (!err)
 		return 0;
 	pool_count_hit(by->seg, t.resource, t.refused);
+	if (leave_covers(by, t.resource, t.leaf, t.refused, n)) {
+		charge_force(by, account, n, OVER_CREDIT);
+		return 0;
+	}
 	if (!(how & CHARGE_FIRST))
 		charge_refuse(by, account, n, t.refused);
 	if (ret_refused)
@@ -334,22 +349,23 @@ void charge_force(const struct actor *by, uint32_t account, uint64_t n, enum ove
 		t.epoch = recount_wait(by->seg, t.resource);
 		read_leaf(&t);
 	} while (up_forced(&t) || commit(&t, n));
+	arm_look(by->seg, t.resource, t.leaf);
 	count_overs(&t, cause);
 	mc_sub_full(by->open, 1);
 }
 
 /* U1. Near a limit nothing is kept: what is given back must be there for others at once. */
-static bool put_into_stock(const struct attempt *t)
+static bool put_into_stock(const struct attempt *t, uint64_t most)
 {
 	const struct segment *seg = t->by->seg;
 	uint64_t word = mc_load_full(&t->account->word);
 
-	if (t->n + account_stock(word) > 2 * CHARGE_BATCH ||
+	if (t->n + account_stock(word) > most ||
 	    is_any_tight(seg, t->resource, t->leaf, 0))
 		return false;
 	stock_announce(seg, t->resource, t->leaf);
 	do {
-		if (account_stock(word) + t->n > 2 * CHARGE_BATCH || account_held(word) < t->n)
+		if (account_stock(word) + t->n > most || account_held(word) < t->n)
 			return false;
 	} while (!mc_cas_full(&t->account->word, &word,
 			      account_word(account_epoch(word), account_held(word) - t->n,
@@ -382,10 +398,15 @@ static uint64_t give(struct attempt *t)
 
 void charge_uncharge(const struct actor *by, uint32_t account, uint64_t n)
 {
+	charge_uncharge_keeping(by, account, n, 2 * CHARGE_BATCH);
+}
+
+void charge_uncharge_keeping(const struct actor *by, uint32_t account, uint64_t n, uint64_t most)
+{
 	struct attempt t = begin(by, account, n);
 	uint64_t down;
 
-	if (n == 0 || put_into_stock(&t))
+	if (n == 0 || put_into_stock(&t, most))
 		return;
 	mc_add_full(by->open, 1); /* U2 */
 	STEP(U2);
@@ -423,10 +444,12 @@ static int adjust_up(struct attempt *t, uint64_t from, enum over cause)
 		if (!err)
 			err = swap_held(t, from, from + t->n);
 	} while (err == -ESTALE);
-	if (err)
+	if (err) {
 		(void)undo(t, t->n, GROUP_NIL);
-	else
+	} else {
+		arm_look(t->by->seg, t->resource, t->leaf);
 		count_overs(t, cause);
+	}
 	return err;
 }
 

@@ -79,6 +79,10 @@ uint64_t charge_least_max(const struct actor *by, uint32_t account);
 /* Gives n held units back, at most what is held. */
 void charge_uncharge(const struct actor *by, uint32_t account, uint64_t n);
 
+/* The same, and up to `most` units (at most ACCOUNT_STOCK_MAX) stay in the account's stock, where no limit is near:
+ * for resources that are taken in large pieces. */
+void charge_uncharge_keeping(const struct actor *by, uint32_t account, uint64_t n, uint64_t most);
+
 /* Makes what an account holds `to`, if it still is `from`, whatever the limits; limits exceeded by a raise
  * count `cause`. `meta` is the account's, read before `from`: anybody may adjust anybody's account, and when
  * it has been claimed anew in between, the pools are recounted. -EAGAIN: it was not `from`; nothing done. */

@@ -22,7 +22,7 @@
 
 #include "accounting/atomic.h"
 
-#define LAYOUT_VERSION 3u
+#define LAYOUT_VERSION 4u
 #define LIMITS_MAGIC 0x6d656d63746c4c31ull   /* "memctlL1" */
 #define COUNTERS_MAGIC 0x6d656d63746c4331ull /* "memctlC1" */
 #define SEGMENT_READY 0x72656164u
@@ -34,6 +34,8 @@
 #define GROUP_NAME_MAX 63
 #define GROUP_PATH_MAX (GROUP_DEPTH_MAX * (GROUP_NAME_MAX + 1) + 1)
 #define RESOURCES_MAX 16
+#define REGION_NAME_MAX 79
+#define REGION_ADDRESS_MAX 31
 #define MEMBER_TOLD_MAX 2
 #define MEMBER_ACCOUNTS_MAX 15 /* the ledger has four bits for the account */
 
@@ -84,7 +86,9 @@ enum group_state {
 	GROUP_COOLING, /* nothing charged; used again after the next recount, see group_sweep */
 };
 enum oom_policy { OOM_FAIL, OOM_KILL, OOM_WAIT };
+enum oom_deadlock { DEADLOCK_PASS, DEADLOCK_REFUSE, DEADLOCK_WAIT }; /* of members that wait for each other */
 enum charge_mode { CHARGE_RESIDENT, CHARGE_COMMIT };
+enum region_view { VIEW_VIRTUAL, VIEW_REAL };
 
 struct group {
 	mc_word32 state;	 /* sync: [O4] with member.state at join */
@@ -100,13 +104,16 @@ struct group {
 	uint8_t swappiness;	 /* sync: daemon */
 	uint8_t move_charge;	 /* sync: daemon; bit 0 anon, bit 1 file */
 	uint8_t transient;	 /* sync: daemon; removed when the last member has gone */
-	uint8_t unused;
+	uint8_t view;		 /* sync: daemon; enum region_view */
 	char name[GROUP_NAME_MAX + 1]; /* sync: const while not FREE; root "" */
 };
 
 struct limits {
 	mc_word min, low, high, max, soft; /* sync: daemon; max: [O3] with pool.word; resource units */
-	uint64_t unused[3];
+	mc_word memsw;	  /* sync: daemon; memory's: what usage and swap together shall not pass; 0 is no limit */
+	mc_word told_max; /* sync: daemon; memory's: the max that was set while memsw leaves less than that in max */
+	mc_word arm;	  /* sync: daemon [O10]; up (32) | down (32): who makes usage >= up (0: none) or < down tells
+			   * the daemon, see arm.h */
 };
 
 struct limits_header {
@@ -121,13 +128,25 @@ struct limits_header {
 	mc_word32 groups_gone;	/* sync: daemon; slots that are GONE or COOLING */
 	mc_word32 tell_at;	/* sync: daemon; members that end from then on (ms of CLOCK_MONOTONIC) fill in
 				 * member.told; 0: nobody */
-	uint64_t unused[1];
+	mc_word32 watched; /* sync: daemon; a bit for each enum mark_reason that somebody wants to be told of */
+	uint32_t unused;
 	struct {
 		mc_word32 used; /* sync: release when registered */
 		uint32_t unit;
-		mc_word capacity;
-		char name[112];
-	} region[RESOURCES_MAX]; /* resource names; the first rows are those of resources.def */
+		mc_word capacity;  /* sync: daemon; bytes, 0 unknown */
+		char name[REGION_NAME_MAX + 1];
+		char address[REGION_ADDRESS_MAX + 1]; /* of a device: where it is plugged in; orders aliases */
+	} region[RESOURCES_MAX]; /* the first rows are those of resources.def; see region.h */
+};
+
+#define GROUP_OOM_HOOK_MAX 244
+
+/* What precedes a kill in a group. Where `generation` is not the group's: nothing, it was of an older one. */
+struct group_oom {
+	mc_word32 generation; /* sync: release, after the rest; the group's, + 1 */
+	mc_word32 term_ms;    /* sync: relaxed; between SIGTERM and SIGKILL, 0 no SIGTERM */
+	mc_word32 deadlock;   /* sync: relaxed; enum oom_deadlock */
+	char hook[GROUP_OOM_HOOK_MAX]; /* sync: daemon; a command, "" none */
 };
 
 #define GROUP_HASH_SIZE 65536u
@@ -137,6 +156,7 @@ struct limits_map {
 	struct limits_header header;
 	_Alignas(4096) struct group group[GROUPS_MAX + 1];
 	_Alignas(4096) mc_word16 hash[GROUP_HASH_SIZE]; /* sync: daemon, under tree_seq */
+	_Alignas(4096) struct group_oom oom[GROUPS_MAX + 1];
 	_Alignas(4096) struct limits limits[RESOURCES_MAX][GROUPS_MAX + 1];
 };
 
@@ -153,8 +173,13 @@ struct pool {
 	mc_word32 stocked; /* sync: full; an account below took stock since the last drain [O5] */
 	mc_word32 waited;  /* sync: full; somebody waits for room here [O9] */
 	mc_word peak;	   /* sync: relaxed; highest usage since the last reset */
-	mc_word oom;	   /* sync: compare-and-swap; member + 1 (32) | pages (32): who asks for a kill; 0 nobody */
-	uint64_t unused1[4];
+	mc_word oom;	   /* sync: compare-and-swap; member + 1 (32) | pages (32): who asks for a kill; 0 nobody;
+			    * pages 0: the daemon's answer to him for a moment, nobody may be killed */
+	mc_word memsw_peak;    /* sync: relaxed, daemon; memory's: usage and swap together */
+	mc_word memsw_failcnt; /* sync: relaxed, daemon; memory's: of failcnt, what memsw's limit refused */
+	mc_word memsw_seen;    /* sync: relaxed, daemon; failcnt when that was told apart last */
+	mc_word effort;	       /* sync: full; scanned (32) | reclaimed (32): what reclaim for this limit looked for
+				* and got, in units, since the daemon took it; see effort.h */
 
 	mc_word failcnt;       /* sync: relaxed; charges refused here */
 	mc_word event[EVENTS]; /* sync: relaxed; this group and all below */
@@ -197,6 +222,8 @@ enum member_flag {
 	MEMBER_RESTRICTED = 8, /* may not use the daemon's rights (setuid image) */
 	MEMBER_SHARES = 16, /* maps or attached memory that others may share */
 	MEMBER_FORKED = 32, /* this image began by a fork: it shares private pages with its family */
+	MEMBER_KEEPS = 64, /* CLAIMED: it keeps room for its descendants, see keep.h */
+	MEMBER_GIVES_UP = 128, /* it has given memory up by MADV_FREE: without swap, too, it has some to give */
 };
 
 /* One process. Key: pid and start time; the start time is what tells a reused pid. */
@@ -234,7 +261,17 @@ struct member {
 		mc_word start; /* sync: release, after pages; address, 0 none */
 		mc_word pages; /* sync: relaxed; resident of what is mapped there, by whomever */
 	} told[MEMBER_TOLD_MAX];
-	uint64_t unused[5];
+
+	/* Asking it to page out what it does not use, see reclaim.h. */
+	mc_word cold_wanted;	 /* sync: full; pages asked for and not looked at yet [O8] */
+	mc_word32 cold_ask;	 /* sync: full; raised with each such ask */
+	mc_word32 cold_answered; /* sync: full; the value of cold_ask that was met last */
+
+	mc_word32 asked_for;  /* sync: relaxed; the group whose limit was hit, + 1; 0: whoever asks books the effort */
+	mc_word32 shrinkers;  /* sync: relaxed; not 0: functions of the program may give something, nobody knows what */
+	mc_word droppable;    /* sync: relaxed; pages that the program lets be dropped */
+
+	mc_word leave; /* sync: full; the daemon's word to one of those that wait for each other, see plea.h */
 };
 
 struct counters_header {
@@ -260,6 +297,24 @@ struct counters_header {
 
 	/* What waiters for room sleep on; see reclaim.h. A line of its own. */
 	_Alignas(64) mc_word32 gave;	 /* sync: futex; somebody gave pages back on purpose, or made room */
+
+	/* What the daemon's notifier sleeps on; see mark.h. A line of its own. */
+	_Alignas(64) mc_word32 marked;	 /* sync: futex [O11] */
+	mc_word32 marked_waiting;	 /* sync: full; the notifier sleeps on marked */
+};
+
+/* Why the daemon shall look at a group; a bit in limits_header.watched where anybody wants to know. */
+enum mark_reason {
+	MARK_CROSSED,  /* usage is beyond an arming word */
+	MARK_COUNTED,  /* an event was counted */
+	MARK_STRAINED, /* reclaim has filled a window */
+	MARKS
+};
+
+/* A bit for each group, and one for each word of those bits. */
+struct marks {
+	mc_word some[(GROUPS_MAX + 1) / 64 / 64]; /* sync: full [O11] */
+	mc_word group[(GROUPS_MAX + 1) / 64];	  /* sync: full [O11] */
 };
 
 /* The file "counters". Host resources come first: a member maps only what it uses. */
@@ -269,12 +324,14 @@ struct counters_map {
 	/* By pid modulo its size: slot + 1 of a member that may be the one; a hint, 0 if certainly none.
 	 * sync: compare-and-swap; set by a joiner, cleared with his slot. */
 	_Alignas(4096) mc_word32 member_of_pid[MEMBERS_MAX];
+	_Alignas(4096) struct marks marks[MARKS];
 	_Alignas(4096) struct account account[ACCOUNTS_MAX];
 	_Alignas(4096) struct pool pool[RESOURCES_MAX][GROUPS_MAX + 1];
 };
 
 _Static_assert((EPOCH_FIRST(RESOURCES_MAX - 1)) < 1u << (EPOCH_BITS - 1), "a fresh word must look older");
 _Static_assert(sizeof(struct group) == 88, "layout");
+_Static_assert(sizeof(struct group_oom) == 256, "layout");
 _Static_assert(sizeof(struct limits) == 64, "layout");
 _Static_assert(sizeof(struct pool) == 256, "layout");
 _Static_assert(sizeof(struct account) == 128, "layout");

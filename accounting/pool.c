@@ -3,6 +3,7 @@
 #include "accounting/pool.h"
 
 #include "accounting/check.h"
+#include "accounting/mark.h"
 
 #include <errno.h>
 #include <string.h>
@@ -86,8 +87,10 @@ bool pool_is_tight(const struct segment *seg, unsigned resource, uint16_t group,
 void pool_count_event(const struct segment *seg, unsigned resource, uint16_t group, enum event what)
 {
 	mc_add_relaxed(&pool_of(seg, resource, group)->event_local[what], 1);
-	for (; group != GROUP_NIL; group = group_parent(seg, group))
-		mc_add_relaxed(&pool_of(seg, resource, group)->event[what], 1);
+	for (uint16_t g = group; g != GROUP_NIL; g = group_parent(seg, g))
+		mc_add_relaxed(&pool_of(seg, resource, g)->event[what], 1);
+	if (mark_is_wanted(seg, MARK_COUNTED))
+		mark_path(seg, MARK_COUNTED, group);
 }
 
 void pool_count_over(const struct segment *seg, unsigned resource, uint16_t group, enum over cause)
@@ -130,6 +133,9 @@ void pool_clear_statistics(const struct segment *seg, unsigned resource, uint16_
 
 	mc_store_relaxed(&pool->peak, 0);
 	mc_store_relaxed(&pool->failcnt, 0);
+	mc_store_relaxed(&pool->memsw_peak, 0);
+	mc_store_relaxed(&pool->memsw_failcnt, 0);
+	mc_store_relaxed(&pool->memsw_seen, 0);
 	for (int i = 0; i < EVENTS; i++) {
 		mc_store_relaxed(&pool->event[i], 0);
 		mc_store_relaxed(&pool->event_local[i], 0);
@@ -138,6 +144,7 @@ void pool_clear_statistics(const struct segment *seg, unsigned resource, uint16_
 		mc_store_relaxed(&pool->over[i], 0);
 	mc_store_relaxed(&pool->refused_units, 0);
 	mc_store_relaxed(&pool->refused_pid, 0);
+	mc_store_relaxed(&pool->effort, 0);
 }
 
 /* While a recount is on, nothing may be added to the pool: what a charge adds to it before it meets the

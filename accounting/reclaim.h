@@ -18,8 +18,8 @@
 
 #include "accounting/segment.h"
 
-#define RECLAIM_PATIENCE_MS 50u
-#define RECLAIM_FORGIVE_MS 1000u
+#define RECLAIM_PATIENCE_MS 200u
+#define RECLAIM_FORGIVE_MS 4000u
 
 /* ---- asking ---------------------------------------------------------------------------------------------- */
 
@@ -29,13 +29,53 @@ uint32_t reclaim_now(void);
 /* Asks one member for pages. */
 void reclaim_ask(const struct segment *seg, uint32_t member, uint64_t pages, uint32_t now);
 
+/* The same because `group` met its limit: what comes of it is an effort of this group, see effort.h. Of several at
+ * once the last one's. */
+void reclaim_ask_for(const struct segment *seg, uint16_t group, uint32_t member, uint64_t pages, uint32_t now);
+
 /* Asks members at or below `group` that listen and have something, `except` left out: the one that has most if
  * that is enough, else as many as it takes. Returns what those may give who are worth waiting for. */
 uint64_t reclaim_ask_below(const struct segment *seg, uint16_t group, uint32_t except, uint64_t pages, uint32_t now);
 
+/* Asks those there that do not listen and have a little at least: they give when they next enter malloc or free. */
+uint32_t reclaim_ask_silent_below(const struct segment *seg, uint16_t group, uint32_t except, uint32_t now);
+bool reclaim_is_silent_awaited_below(const struct segment *seg, uint16_t group, uint32_t except, uint32_t now);
+#define RECLAIM_SILENT_LEAST 64u /* pages */
+
+/* True when somebody asked this member, which has no thread that listens. */
+static inline bool reclaim_is_asked_in_vain(const struct member *m)
+{
+	return mc_load_relaxed(&m->ask) != mc_load_relaxed(&m->answered) && !mc_load_relaxed(&m->answers);
+}
+
+/* Asks all there that have shrinkers, each for all of it; returns how many of them are worth waiting for. */
+uint32_t reclaim_ask_shrinkers_below(const struct segment *seg, uint16_t group, uint32_t except, uint64_t pages,
+				     uint32_t now);
+
 /* True while a member was asked that is worth waiting for. */
 bool reclaim_is_awaited(const struct segment *seg, uint32_t member, uint32_t now);
 bool reclaim_is_awaited_below(const struct segment *seg, uint16_t group, uint32_t except, uint32_t now);
+
+/* ---- asking for what is not used: paging out, after all else ----------------------------------------------- */
+
+/* Longer than for what is free: whether a page is used shows after a while only. */
+#define RECLAIM_COLD_PATIENCE_MS 2000u
+
+/* Pages of a member that may be paged out: what it holds where swappiness is not 0 (RECLAIM_SWAPPINESS_OWN: its
+ * group's), not more than memory.swap.max leaves there and above; 0 where everything is charged that was asked for, for it
+ * would not count. Does not ask whether there is swap, nor whether it listens. */
+#define RECLAIM_SWAPPINESS_OWN (-1)
+uint64_t reclaim_may_page_out(const struct segment *seg, uint32_t member, int swappiness);
+
+void reclaim_ask_cold(const struct segment *seg, uint32_t member, uint64_t pages, uint32_t now);
+
+/* Asks all at or below `group` that listen and may, each for its part. Returns what those hold; 0 where the group's
+ * limit is memsw's, for which it would make no difference. */
+uint64_t reclaim_ask_cold_below(const struct segment *seg, uint16_t group, uint64_t pages, uint32_t now);
+
+/* True while a member that listens is at it. */
+bool reclaim_is_cold_awaited(const struct segment *seg, uint32_t member, uint32_t now);
+bool reclaim_is_cold_awaited_below(const struct segment *seg, uint16_t group, uint32_t now);
 
 /* ---- waiting --------------------------------------------------------------------------------------------- */
 
@@ -74,8 +114,13 @@ uint64_t reclaim_take(const struct segment *seg, uint32_t member, uint32_t *ret_
 /* Says that this ask was met, and wakes those who wait for it. */
 void reclaim_answer(const struct segment *seg, uint32_t member, uint32_t ask);
 
-/* Sleeps until somebody asks again, or reclaim_rouse. */
-void reclaim_sleep(const struct segment *seg, uint32_t member, uint32_t ask);
+/* The same for what is not used. */
+uint64_t reclaim_take_cold(const struct segment *seg, uint32_t member, uint32_t *ret_ask);
+void reclaim_answer_cold(const struct segment *seg, uint32_t member, uint32_t ask);
+
+/* Sleeps until somebody asks again, or reclaim_rouse; at most so long (RECLAIM_FOR_EVER). */
+#define RECLAIM_FOR_EVER UINT32_MAX
+void reclaim_sleep(const struct segment *seg, uint32_t member, uint32_t ask, uint32_t timeout_ms);
 void reclaim_rouse(const struct segment *seg, uint32_t member);
 
 /* A slot begins anew. */
@@ -87,6 +132,8 @@ static inline void reclaim_forget(struct member *m)
 	mc_store_relaxed(&m->reclaimed, 0);
 	mc_store_relaxed(&m->stall_ns, 0);
 	mc_store_full(&m->answered, mc_load_full(&m->ask));
+	mc_store_relaxed(&m->cold_wanted, 0);
+	mc_store_full(&m->cold_answered, mc_load_full(&m->cold_ask));
 }
 
 #endif

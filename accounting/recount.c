@@ -2,6 +2,7 @@
 /* Recomputing pools from accounts. */
 #include "accounting/recount.h"
 
+#include "accounting/arm.h"
 #include "accounting/step.h"
 #include "accounting/sys.h"
 
@@ -178,6 +179,8 @@ static bool go(const struct segment *seg, unsigned resource, uint64_t wish)
 		sum_up(&p);
 		done = release_pools(&p) && end(&p);
 	}
+	if (done && mark_is_wanted(seg, MARK_CROSSED))
+		arm_look_all(seg, resource, p.groups);
 	give_sums(p.sum);
 	return done;
 }

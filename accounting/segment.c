@@ -21,6 +21,9 @@ uint32_t segment_layout_hash(void)
 		offsetof(struct limits_map, limits),
 		offsetof(struct counters_map, member_of_pid),
 		offsetof(struct counters_map, account),
+		offsetof(struct counters_map, marks),
+		offsetof(struct limits, arm),
+		offsetof(struct pool, effort),
 		offsetof(struct counters_map, pool),
 		offsetof(struct counters_header, bell),
 		offsetof(struct pool, event_local),
@@ -253,6 +256,8 @@ static int populate_fixed(const struct segment *seg)
 	if (!err)
 		err = segment_populate(seg, seg->counters->member_of_pid,
 				       sizeof(seg->counters->member_of_pid));
+	if (!err)
+		err = segment_populate(seg, seg->counters->marks, sizeof(seg->counters->marks));
 
 	for (unsigned r = 0; r < RESOURCES_MAX && !err; r++) {
 		err = segment_populate(seg, &seg->limits->limits[r][GROUP_ROOT], sizeof(struct limits));

@@ -49,6 +49,42 @@ static uint32_t listed(const struct segment *seg, uint32_t member, unsigned i)
 	return account - 1;
 }
 
+/* Its pools are not mapped here: most members map those of host memory alone. */
+static bool is_beyond(const struct segment *seg, uint32_t account)
+{
+	return account_meta_resource(mc_load_full(&account_of(seg, account)->meta)) >= seg->resources;
+}
+
+static bool holds_beyond(const struct segment *seg, uint32_t member)
+{
+	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++) {
+		uint32_t account = listed(seg, member, i);
+
+		if (account != MEMBER_NIL && is_beyond(seg, account))
+			return true;
+	}
+	return false;
+}
+
+/* `seg`, or all of the segment where the member needs it. Where that cannot be mapped, what lies beyond stays
+ * charged and listed, for the daemon. */
+static const struct segment *widen(const struct segment *seg, uint32_t member, struct segment *wide)
+{
+	wide->limits = NULL;
+	if (!holds_beyond(seg, member) || segment_attach(seg->dir, SEGMENT_DEVICE, wide))
+		return seg;
+	if (wide->limits->header.instance == seg->limits->header.instance)
+		return wide;
+	segment_detach(wide);
+	return seg;
+}
+
+static void narrow(struct segment *wide)
+{
+	if (wide->limits)
+		segment_detach(wide);
+}
+
 static uint64_t settle_listed(const struct segment *seg, uint32_t member, bool counted)
 {
 	uint64_t units = 0;
@@ -56,7 +92,7 @@ static uint64_t settle_listed(const struct segment *seg, uint32_t member, bool c
 	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++) {
 		uint32_t account = listed(seg, member, i);
 
-		if (account != MEMBER_NIL)
+		if (account != MEMBER_NIL && !is_beyond(seg, account))
 			units += settle_account(seg, account, counted);
 	}
 	return units;
@@ -69,11 +105,13 @@ static void free_accounts(const struct segment *seg, uint32_t member, bool scan)
 	struct member *m = member_of(seg, member);
 
 	for (uint32_t i = 0; scan && i < mark; i++)
-		if (mc_load_full(&account_of(seg, i)->member) == member + 1)
+		if (mc_load_full(&account_of(seg, i)->member) == member + 1 && !is_beyond(seg, i))
 			account_free(seg, i);
 	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++) {
 		uint32_t account = listed(seg, member, i);
 
+		if (account != MEMBER_NIL && is_beyond(seg, account))
+			continue;
 		if (account != MEMBER_NIL)
 			account_free(seg, account);
 		mc_store_full(&m->account[i], 0);
@@ -123,6 +161,8 @@ static bool make_live(struct member *m)
 int settle_exec(const struct segment *seg, uint32_t member, uint16_t asked, const char *comm)
 {
 	struct member *m = member_of(seg, member);
+	const struct segment *all;
+	struct segment wide;
 	bool was_open;
 	int err;
 
@@ -130,11 +170,13 @@ int settle_exec(const struct segment *seg, uint32_t member, uint16_t asked, cons
 		return -ESRCH;
 	was_open = mc_add_full(&m->open, 1) != 0;
 	STEP(S1);
-	(void)settle_listed(seg, member, !was_open);
+	all = widen(seg, member, &wide);
+	(void)settle_listed(all, member, !was_open);
 	if (was_open)
-		recount_all(seg);
+		recount_all(all);
 	STEP(S4);
-	free_accounts(seg, member, was_open);
+	free_accounts(all, member, was_open);
+	narrow(&wide);
 	memset(m->comm, 0, sizeof(m->comm));
 	strncpy(m->comm, comm, sizeof(m->comm) - 1);
 	mc_store_relaxed(&m->family, member_new_family(seg));
@@ -154,9 +196,12 @@ int settle_exec(const struct segment *seg, uint32_t member, uint16_t asked, cons
 void settle_leave(const struct segment *seg, uint32_t member)
 {
 	struct member *m = member_of(seg, member);
+	struct segment wide;
 
-	if (mc_add_full(&m->open, 1) == 0)
-		(void)settle_listed(seg, member, true);
+	if (mc_add_full(&m->open, 1) == 0) {
+		(void)settle_listed(widen(seg, member, &wide), member, true);
+		narrow(&wide);
+	}
 	mc_sub_full(&m->open, 1);
 }
 

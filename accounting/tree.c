@@ -127,6 +127,9 @@ static void fill_limits(struct segment *seg, uint16_t id)
 		mc_store_relaxed(&l->high, PAGES_MAX);
 		mc_store_relaxed(&l->max, PAGES_MAX);
 		mc_store_relaxed(&l->soft, PAGES_MAX);
+		mc_store_relaxed(&l->memsw, 0);
+		mc_store_relaxed(&l->told_max, PAGES_MAX);
+		mc_store_full(&l->arm, 0);
 	}
 }
 
@@ -145,6 +148,7 @@ static void fill_group(struct segment *seg, uint16_t id, uint16_t parent, const 
 	g->swappiness = p->swappiness;
 	g->move_charge = 0;
 	g->transient = 0;
+	g->view = p->view;
 	memset(g->name, 0, sizeof(g->name));
 	strcpy(g->name, name);
 }

@@ -3,6 +3,7 @@
 #include "controld/command.h"
 
 #include "accounting/member.h"
+#include "controld/history.h"
 
 #include <errno.h>
 #include <string.h>
@@ -198,6 +199,12 @@ static int check_right(struct request *r, const struct command *c)
 		c->name);
 }
 
+/* After these the history has something to see. */
+static bool is_change(const char *op)
+{
+	return strcmp(op, "create") == 0 || strcmp(op, "remove") == 0 || strcmp(op, "set") == 0;
+}
+
 int command_carry_out(struct request *r, const char *op, json_t *reply)
 {
 	const struct command *c = find(op);
@@ -211,7 +218,12 @@ int command_carry_out(struct request *r, const char *op, json_t *reply)
 		err = complain(&r->why, -EOPNOTSUPP, "'%s' is not in this version", c->name);
 	if (!err)
 		err = check_right(r, c);
-	return err ? err : c->carry_out(r, reply);
+	if (err)
+		return err;
+	err = c->carry_out(r, reply);
+	if (is_change(c->name))
+		history_note(r->served);
+	return err;
 }
 
 bool command_flag(const struct request *r, const char *name, bool otherwise)

@@ -11,8 +11,17 @@
 
 #include <jansson.h>
 
+/* Descriptors beside packets. */
+struct passed {
+	int fd;		/* the first that came, -1: none; who uses it puts -1 here */
+	unsigned count; /* that came */
+	bool is_cut;	/* some did not fit, or no descriptor was left */
+	int answer;	/* goes with the reply and is closed then; -1 none */
+};
+
 /* Who asks, by SO_PEERCRED. */
 struct caller {
+	struct passed *passed; /* NULL: none can */
 	pid_t pid; /* in the daemon's pid namespace; 0: not to be seen from here */
 	uid_t uid;
 	const void *holder; /* what keeps his transient groups; NULL: nothing */

@@ -3,15 +3,19 @@
 #include "controld/cycle.h"
 
 #include "accounting/snapshot.h"
+#include "controld/history.h"
 #include "controld/killer.h"
 #include "controld/log.h"
 #include "controld/loop.h"
+#include "controld/notify.h"
 #include "controld/observe.h"
+#include "controld/pager.h"
 #include "controld/reap.h"
 #include "controld/reclaim.h"
 #include "controld/residency.h"
 #include "controld/scarcity.h"
 #include "controld/stall.h"
+#include "controld/swap.h"
 #include "controld/tidy.h"
 
 /* What is settled in this turn shows in the next one's snapshot. */
@@ -28,11 +32,15 @@ static void turn(struct served *s, uint64_t now_ns)
 	if (reap(s, now_ns))
 		loop_request_turn(s->daemon);
 	residency(s, now_ns);
+	swap_turn(s, now_ns);
 	observe(s, now_ns);
+	pager_turn(s, now_ns);
 	reclaim_turn(s, now_ns);
 	killer(s, now_ns);
 	scarcity(s, &snap, now_ns);
 	stall(s, now_ns);
+	notify(s, now_ns);
+	history(s, &snap, now_ns);
 	tidy(s, &snap);
 	snapshot_free(&snap);
 }

@@ -2,10 +2,13 @@
 /* The daemon as a whole: its directory and its segments. */
 #include "controld/daemon.h"
 
+#include "accounting/census.h"
 #include "accounting/tree.h"
+#include "controld/history.h"
 #include "controld/listen.h"
 #include "controld/log.h"
 #include "controld/loop.h"
+#include "controld/watch_socket.h"
 
 #include <string.h>
 
@@ -35,6 +38,8 @@ static int open_in(struct daemon *d, const char *dir, struct complaint *why)
 		err = open_segment(d, why);
 	if (!err)
 		err = rundir_write_pid(&d->rundir, why);
+	if (!err && !watch_socket_is_there(d->watch_socket))
+		err = watch_socket_open(d, why);
 	if (!err && !listen_is_there(d->listener))
 		err = listen_open(d, why);
 	return err;
@@ -60,7 +65,8 @@ void daemon_check_dir(struct daemon *d)
 	struct complaint why;
 	bool in_place = served_is_in_place(d->served);
 
-	if (in_place && rundir_is_there(&d->rundir) && listen_is_there(d->listener))
+	if (in_place && rundir_is_there(&d->rundir) && listen_is_there(d->listener) &&
+	    watch_socket_is_there(d->watch_socket))
 		return;
 	memcpy(dir, d->rundir.path, sizeof(dir));
 	if (!in_place) {
@@ -106,6 +112,8 @@ static void remove_files(struct daemon *d, bool unused)
 	rundir_remove(&d->rundir, RUNDIR_PID);
 	if (!unused)
 		return;
+	rundir_remove(&d->rundir, CENSUS_NAME);
+	rundir_remove(&d->rundir, HISTORY_NAME);
 	rundir_remove(&d->rundir, SEGMENT_COUNTERS_NAME);
 	rundir_remove(&d->rundir, SEGMENT_LIMITS_NAME);
 	rundir_remove(&d->rundir, RUNDIR_LOCK);
@@ -117,6 +125,7 @@ void daemon_close(struct daemon *d)
 
 	d->notice = sd_event_source_unref(d->notice);
 	listen_close(d);
+	watch_socket_close(d);
 	if (d->served && rundir_is_there(&d->rundir))
 		remove_files(d, unused);
 	while (d->served) {

@@ -16,12 +16,14 @@
 #include <systemd/sd-event.h>
 
 struct listener;
+struct watch_socket;
 
 struct daemon {
 	const struct world *world;
 	struct rundir rundir;
 	struct served *served; /* the first is the one that commands speak of; then older ones */
 	struct listener *listener;
+	struct watch_socket *watch_socket;
 	uint64_t started_ns;
 	uint64_t idle_exit_ns; /* 0: stays */
 	bool allow_members;

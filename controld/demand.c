@@ -3,6 +3,7 @@
 #include "controld/demand.h"
 
 #include "accounting/group.h"
+#include "accounting/reclaim.h"
 #include "accounting/units.h"
 #include "controld/killer.h"
 #include "controld/reclaim.h"
@@ -15,6 +16,7 @@
 struct demand {
 	bool must_give;	 /* less than wanted is an error */
 	bool is_to_apply; /* `changes` wait for it */
+	int swappiness;	  /* RECLAIM_SWAPPINESS_OWN: each group's own */
 	struct key_changes changes;
 };
 
@@ -76,19 +78,20 @@ static int begin(struct request *r, uint64_t pages, const struct demand *like)
 
 	if (d)
 		*d = *like;
-	if (!d || reclaim_begin(r->served, r->group, pages, on_done, d, &reclaim)) {
+	if (!d || reclaim_begin(r->served, r->group, pages, d->swappiness, on_done, d, &reclaim)) {
 		free(d);
 		return complain(&r->why, -ENOMEM, "the daemon is out of memory");
 	}
 	if (!r->caller->answer)
 		return at_once(r, reclaim, d);
+	reclaim->is_for_limit = !d->must_give;
 	reclaim->promise = command_promise(r);
 	return COMMAND_ANSWERS_LATER;
 }
 
-int demand_reclaim(struct request *r, uint64_t pages)
+int demand_reclaim(struct request *r, uint64_t pages, int swappiness)
 {
-	const struct demand d = { .must_give = true };
+	const struct demand d = { .must_give = true, .swappiness = swappiness };
 
 	return begin(r, pages, &d);
 }
@@ -120,7 +123,11 @@ static bool must_give(const struct key_changes *changes)
 
 int demand_set(struct request *r, const struct key_changes *changes)
 {
-	struct demand d = { .is_to_apply = true, .changes = *changes };
+	struct demand d = {
+		.is_to_apply = true,
+		.changes = *changes,
+		.swappiness = key_reclaim_swappiness(changes),
+	};
 	uint64_t pages = excess_of(r, changes, true);
 	int err;
 

@@ -4,6 +4,7 @@
 #include "controld/key.h"
 #include "controld/page.h"
 #include "controld/residency.h"
+#include "controld/swap.h"
 
 #include <errno.h>
 
@@ -49,6 +50,7 @@ int do_get(struct request *r, json_t *reply)
 	err = residency_snapshot(r->served, r->group, r->daemon->world->now_ns(), &snap);
 	if (err)
 		return complain(&r->why, err, "the daemon is out of memory");
+	swap_refresh(r->served, r->group, r->daemon->world->now_ns());
 	err = names ? get_named(r, names, &snap, &page) : get_all(r, &snap, &page);
 	snapshot_free(&snap);
 	if (!err)

@@ -4,6 +4,7 @@
 #include "controld/loop.h"
 #include "controld/move.h"
 #include "controld/residency.h"
+#include "controld/watch_socket.h"
 
 #include "accounting/member.h"
 
@@ -74,6 +75,8 @@ int do_move(struct request *r, json_t *reply)
 		return err;
 	residency_look_at(r->served, member, r->daemon->world->now_ns());
 	err = move_member(r->served, member, r->group, charges, &r->why);
+	if (!err)
+		watch_socket_move(r->daemon, (pid_t)command_number(r, "pid", 0));
 	loop_request_turn(r->daemon);
 	return err;
 }

@@ -2,6 +2,7 @@
 /* set: sets keys of a group, all or none. */
 #include "controld/command.h"
 #include "controld/demand.h"
+#include "controld/notify.h"
 
 int do_set(struct request *r, json_t *reply)
 {
@@ -10,5 +11,8 @@ int do_set(struct request *r, json_t *reply)
 	int err = key_check(r->served, r->group, values, &changes, &r->why);
 
 	(void)reply;
-	return err ? err : demand_set(r, &changes);
+	if (!err)
+		err = demand_set(r, &changes);
+	notify_limits_changed(r->served);
+	return err;
 }

@@ -2,6 +2,7 @@
 /* status: says how the daemon is. */
 #include "controld/command.h"
 #include "controld/listen.h"
+#include "controld/notify.h"
 
 #include "accounting/member.h"
 
@@ -44,12 +45,15 @@ int do_status(struct request *r, json_t *reply)
 	const struct served *s = r->served;
 	char instance[20];
 	unsigned old_members, old = count_old(s->next, &old_members);
+	struct notify_figures told;
 	json_t *more;
 
 	(void)snprintf(instance, sizeof(instance), "%016llx",
 		       (unsigned long long)s->seg.limits->header.instance);
+	notify_count(s, &told);
 	more = json_pack(
-		"{s:i, s:s, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:b, s:i, s:i, s:b}", "pid",
+		"{s:I, s:I, s:i, s:s, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:b, s:i, s:i, s:b}", "subscriptions",
+		(json_int_t)told.subscriptions, "notified", (json_int_t)told.notified, "pid",
 		(int)getpid(), "version", PACKAGE_VERSION, "dir", d->rundir.path, "uptime",
 		(json_int_t)((d->world->now_ns() - d->started_ns) / 1000000000u), "members",
 		(int)count_members(s), "groups", (int)count_groups(&s->seg), "connections",

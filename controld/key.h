@@ -90,6 +90,11 @@ int key_check(const struct served *s, uint16_t group, const json_t *values, stru
 int key_apply(struct served *s, uint16_t group, const struct key_changes *changes,
 	      struct complaint *why);
 
+/* What memory.reclaim takes: "SIZE" or "SIZE swappiness=N". -EINVAL. */
+#define KEY_SWAPPINESS_MAX 200
+int key_parse_reclaim(const char *text, uint64_t *ret_pages, int *ret_swappiness);
+int key_reclaim_swappiness(const struct key_changes *changes);
+
 #define KEY_KIND(name) extern const struct key_kind key_kind_##name
 KEY_KIND(usage);
 KEY_KIND(peak);
@@ -100,13 +105,30 @@ KEY_KIND(failcnt);
 KEY_KIND(charge_mode);
 KEY_KIND(oom_policy);
 KEY_KIND(oom_control);
+KEY_KIND(oom_deadlock);
+KEY_KIND(oom_hook);
 KEY_KIND(oom_report);
+KEY_KIND(oom_term);
 KEY_KIND(number);
 KEY_KIND(events);
 KEY_KIND(stat);
 KEY_KIND(pressure);
 KEY_KIND(reclaim);
 KEY_KIND(force_empty);
+KEY_KIND(dmem_capacity);
+KEY_KIND(dmem_current);
+KEY_KIND(dmem_peak);
+KEY_KIND(dmem_limit);
+KEY_KIND(dmem_events);
+KEY_KIND(dmem_view);
+KEY_KIND(swap_usage);
+KEY_KIND(swap_peak);
+KEY_KIND(swap_limit);
+KEY_KIND(swap_events);
+KEY_KIND(memsw_usage);
+KEY_KIND(memsw_peak);
+KEY_KIND(memsw_limit);
+KEY_KIND(memsw_failcnt);
 KEY_KIND(none);
 #undef KEY_KIND
 

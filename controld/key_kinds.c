@@ -4,12 +4,14 @@
 #include "accounting/stock.h"
 #include "accounting/units.h"
 #include "controld/daemon.h"
+#include "controld/oom_rules.h"
 #include "controld/report.h"
 #include "controld/residency.h"
 #include "controld/scarcity.h"
 #include "controld/psi.h"
 #include "controld/stall.h"
 #include "controld/stat.h"
+#include "controld/swap.h"
 #include "controld/key.h"
 
 #include <ctype.h>
@@ -110,7 +112,7 @@ static mc_word *limit_word(const struct served *s, uint16_t group, int which)
 		return &l->soft;
 	case LIMIT_MAX:
 	default:
-		return &l->max;
+		return mc_load_relaxed(&l->memsw) ? &l->told_max : &l->max; /* swap_tighten makes max of it */
 	}
 }
 
@@ -151,6 +153,7 @@ static int apply_limit(const struct key *k, struct served *s, uint16_t group, ui
 {
 	(void)why;
 	mc_store_full(limit_word(s, group, k->parameter), value);
+	swap_tighten(s, group);
 	if (k->parameter == LIMIT_SOFT || (k->parameter == LIMIT_HIGH && group == GROUP_ROOT))
 		scarcity_note_limit(s, group);
 	if (k->parameter == LIMIT_MAX && pool_is_tight(&s->seg, RESOURCE_MEMORY, group, 0))
@@ -209,7 +212,10 @@ static int apply_limit_v1(const struct key *k, struct served *s, uint16_t group,
 	uint64_t old = mc_load_relaxed(limit);
 	uint64_t usage;
 
+	if (k->parameter == LIMIT_MAX && value > swap_memsw_limit(s, group))
+		return complain(why, -EINVAL, "%s cannot be above memory.memsw.limit_in_bytes, as in cgroup v1", k->name);
 	mc_store_full(limit, value);
+	swap_tighten(s, group);
 	if (k->parameter == LIMIT_SOFT)
 		scarcity_note_limit(s, group);
 	if (k->parameter != LIMIT_MAX)
@@ -223,6 +229,7 @@ static int apply_limit_v1(const struct key *k, struct served *s, uint16_t group,
 	if (usage <= value)
 		return 0;
 	mc_store_full(limit, old);
+	swap_tighten(s, group);
 	return complain_busy(k, value, usage, why);
 }
 
@@ -247,26 +254,6 @@ static int apply_nothing(const struct key *k, struct served *s, uint16_t group, 
 	(void)k, (void)s, (void)group, (void)value, (void)why;
 	return 0;
 }
-
-static int parse_reclaim(const struct key *k, const struct served *s, uint16_t group, const char *text,
-			 uint64_t *ret_value, struct complaint *why)
-{
-	(void)s, (void)group;
-	return parse_size(k, text, "max", ret_value, why);
-}
-
-static uint64_t excess_as_told(const struct key *k, const struct served *s, uint16_t group, uint64_t value)
-{
-	(void)k, (void)s, (void)group;
-	return value;
-}
-
-const struct key_kind key_kind_reclaim = {
-	.parse = parse_reclaim,
-	.apply = apply_nothing,
-	.excess = excess_as_told,
-	.must_give = true,
-};
 
 /* As in cgroup v1 it is no error when something is left. */
 static uint64_t excess_of_all(const struct key *k, const struct served *s, uint16_t group, uint64_t value)
@@ -395,10 +382,23 @@ static int parse_oom_control(const struct key *k, const struct served *s, uint16
 	return 0;
 }
 
+/* There, those who wait for each other wait until somebody does something about it. */
+static int apply_oom_control(const struct key *k, struct served *s, uint16_t group, uint64_t value,
+			     struct complaint *why)
+{
+	struct oom_rules rules;
+
+	oom_rules_get(s, group, &rules);
+	rules.deadlock = value == OOM_WAIT ? DEADLOCK_WAIT : DEADLOCK_PASS;
+	if (oom_rules_set(s, group, &rules))
+		return complain(why, -EBUSY, "the file system of %s is full", s->seg.dir);
+	return apply_oom_policy(k, s, group, value, why);
+}
+
 const struct key_kind key_kind_oom_control = {
 	.get = get_oom_control,
 	.parse = parse_oom_control,
-	.apply = apply_oom_policy,
+	.apply = apply_oom_control,
 };
 
 static json_t *get_oom_report(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)

@@ -6,22 +6,56 @@
 #include "accounting/reclaim.h"
 #include "accounting/stock.h"
 #include "controld/daemon.h"
+#include "controld/hook.h"
 #include "controld/log.h"
 #include "controld/loop.h"
+#include "controld/notify.h"
 #include "controld/oom.h"
+#include "controld/oom_rules.h"
 #include "controld/reap.h"
 #include "controld/report.h"
 #include "controld/residency.h"
+#include "controld/standstill.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-#define LOOK_NS 50000000ull /* while somebody is dying, should his end not be noticed otherwise */
+#define MS 1000000ull
+#define LOOK_NS (50 * MS)    /* while somebody is dying, should his end not be noticed otherwise */
+#define ANSWER_NS (300 * MS) /* how long "nobody may be killed" stands; askers look four times a second */
+#define FORGOTTEN_NS (60000 * MS)
+
+/* What a group without room has come to. From the request on until there is room, or somebody was killed and the
+ * request was met. */
+enum stage { STAGE_BEGUN, STAGE_HOOK, STAGE_VICTIM, STAGE_TERM, STAGE_NOBODY };
+
+struct victim {
+	uint32_t member, generation; /* of the slot */
+};
+
+struct episode {
+	struct episode *next;
+	uint64_t instance; /* the segment's; one that is not served any more is never attended to again */
+	uint16_t group;
+	uint32_t generation; /* the group's */
+	enum stage stage;
+	uint64_t until_ns;    /* TERM, NOBODY: the end of it */
+	uint64_t attended_ns;
+	struct hook *hook;
+	struct victim *victims; /* TERM: who was told to end */
+	uint32_t victim_count, victim_room;
+};
+
+static struct episode *episodes;
 
 /* One request at work. */
 struct want {
+	struct episode *episode;
 	uint16_t domain;
 	uint32_t asker; /* MEMBER_NIL: nobody, a limit was lowered */
 	uint64_t pages;
@@ -43,9 +77,82 @@ static bool is_killing(const struct served *s, uint32_t group)
 	return s->seg.limits->group[group].oom_policy == OOM_KILL && group_state(&s->seg, (uint16_t)group) == GROUP_LIVE;
 }
 
+/* ---- episodes ---------------------------------------------------------------------------------------------- */
+
+void oom_episode(struct served *s, uint16_t group, bool has_begun)
+{
+	char path[GROUP_PATH_MAX];
+
+	(void)group_path(&s->seg, group, path);
+	log_line(LOG_INFO, "%s %s", path, has_begun ? "is out of memory" : "is not out of memory any more");
+	notify_oom(s, group, has_begun);
+}
+
+static struct episode *episode_find(const struct served *s, uint16_t group)
+{
+	struct episode *e = episodes;
+
+	while (e && (e->instance != s->seg.limits->header.instance || e->group != group ||
+		     e->generation != s->seg.limits->group[group].generation))
+		e = e->next;
+	return e;
+}
+
+static struct episode *episode_begin(struct served *s, uint16_t group)
+{
+	struct episode *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return NULL;
+	e->instance = s->seg.limits->header.instance;
+	e->group = group;
+	e->generation = s->seg.limits->group[group].generation;
+	e->next = episodes;
+	episodes = e;
+	oom_episode(s, group, true);
+	return e;
+}
+
+static void episode_free(struct episode *e)
+{
+	struct episode **at = &episodes;
+
+	while (*at != e)
+		at = &(*at)->next;
+	*at = e->next;
+	hook_free(e->hook);
+	free(e->victims);
+	free(e);
+}
+
+static void episode_end(struct served *s, struct episode *e)
+{
+	oom_episode(s, e->group, false);
+	episode_free(e);
+}
+
 static void forget_request(struct served *s, const struct want *w)
 {
 	mc_store_full(request_of(s, w->domain), 0);
+	episode_end(s, w->episode);
+	reclaim_wake(&s->seg);
+}
+
+static bool is_request(uint64_t word)
+{
+	return word & UINT32_MAX;
+}
+
+/* Answered at once: there is nothing to wait for. A later request may replace the answer. */
+static void answer_nobody(struct served *s, const struct want *w, uint64_t now_ns)
+{
+	log_line(LOG_WARNING, "a group is out of memory and has no member that may be killed");
+	if (w->asker == MEMBER_NIL) /* others count it when they fail */
+		pool_count_event(&s->seg, RESOURCE_MEMORY, w->domain, EVENT_OOM);
+	mc_store_full(request_of(s, w->domain), (uint64_t)(w->asker + 1) << 32);
+	w->episode->stage = STAGE_NOBODY;
+	w->episode->until_ns = now_ns + ANSWER_NS;
+	served_want_turn(s, w->episode->until_ns);
 	reclaim_wake(&s->seg);
 }
 
@@ -132,16 +239,15 @@ static bool has_room(const struct served *s, const struct want *w)
 
 /* ---- killing ----------------------------------------------------------------------------------------------- */
 
-/* Counted before: whoever sees it end finds it counted. */
-static void kill_one(struct served *s, uint32_t member, uint16_t group, uint64_t now_ns)
+static void signal_one(struct served *s, uint32_t member, int signal, uint64_t now_ns)
 {
 	int fd = reap_pidfd(s, member);
 
 	if (fd < 0)
 		return;
-	s->watch[member].killed_ns = now_ns;
-	pool_count_event(&s->seg, RESOURCE_MEMORY, group, EVENT_OOM_KILL);
-	(void)s->daemon->world->pidfd_signal(fd, SIGKILL);
+	if (signal == SIGKILL)
+		s->watch[member].killed_ns = now_ns;
+	(void)s->daemon->world->pidfd_signal(fd, signal);
 	(void)close(fd);
 }
 
@@ -150,7 +256,19 @@ static bool goes(const struct want *w, uint16_t whole, uint32_t victim, uint32_t
 	return i == victim || (whole != GROUP_NIL && oom_goes_with(&w->survey, whole, &w->candidates[i]));
 }
 
-static void kill_victim(struct served *s, const struct want *w, uint32_t victim, uint64_t now_ns)
+static void keep_victim(const struct served *s, struct episode *e, uint32_t member)
+{
+	if (served_grow((void **)&e->victims, e->victim_count, &e->victim_room, sizeof(*e->victims)))
+		return;
+	e->victims[e->victim_count++] = (struct victim){
+		.member = member,
+		.generation = mc_load_relaxed(&member_of(&s->seg, member)->generation),
+	};
+}
+
+/* With a grace: all are told to end first, and killed when it is over. Counted before: whoever sees one end finds it
+ * counted. */
+static void end_victim(struct served *s, const struct want *w, uint32_t victim, uint32_t term_ms, uint64_t now_ns)
 {
 	uint16_t whole = oom_find_group(&w->survey, w->domain, w->candidates[victim].group);
 	struct report_case c = {
@@ -161,66 +279,246 @@ static void kill_victim(struct served *s, const struct want *w, uint32_t victim,
 		.candidates = w->candidates,
 		.count = w->count,
 		.victim = victim,
+		.term_ms = term_ms,
 	};
 
 	for (uint32_t i = 0; i < w->count; i++)
 		c.killed += goes(w, whole, victim, i);
 	report_keep(s, &c, &w->snap, &w->survey);
+	pool_count_event(&s->seg, RESOURCE_MEMORY, w->domain, EVENT_OOM);
 	if (whole != GROUP_NIL)
 		pool_count_event(&s->seg, RESOURCE_MEMORY, whole, EVENT_OOM_GROUP_KILL);
-	for (uint32_t i = 0; i < w->count; i++)
-		if (goes(w, whole, victim, i))
-			kill_one(s, w->member[i], w->candidates[i].group, now_ns);
+	w->episode->victim_count = 0;
+	for (uint32_t i = 0; i < w->count; i++) {
+		if (!goes(w, whole, victim, i))
+			continue;
+		keep_victim(s, w->episode, w->member[i]);
+		pool_count_event(&s->seg, RESOURCE_MEMORY, w->candidates[i].group, EVENT_OOM_KILL);
+		signal_one(s, w->member[i], term_ms ? SIGTERM : SIGKILL, now_ns);
+	}
 }
 
-static void decide(struct served *s, const struct want *w, uint64_t now_ns)
+static bool is_victim_alive(const struct served *s, const struct victim *v)
+{
+	struct member *m = member_of(&s->seg, v->member);
+	enum member_state state = member_state(mc_load_full(&m->state));
+
+	return (state == MEMBER_LIVE || state == MEMBER_OBSERVED) &&
+	       mc_load_relaxed(&m->generation) == v->generation && !s->watch[v->member].killed_ns;
+}
+
+static bool is_any_victim_alive(const struct served *s, const struct episode *e)
+{
+	for (uint32_t i = 0; i < e->victim_count; i++)
+		if (is_victim_alive(s, &e->victims[i]))
+			return true;
+	return false;
+}
+
+static void kill_victims(struct served *s, struct episode *e, uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < e->victim_count; i++)
+		if (is_victim_alive(s, &e->victims[i]))
+			signal_one(s, e->victims[i].member, SIGKILL, now_ns);
+}
+
+/* ---- what is tried before --------------------------------------------------------------------------------- */
+
+/* For the hook; more than these a shell script can ask memctl for. */
+static int start_hook(struct served *s, const struct want *w, const char *command, uint64_t now_ns)
+{
+	const struct survey_group *g = &w->survey.group[w->domain];
+	uint32_t pid = w->asker < MEMBERS_MAX ? member_pid(mc_load_full(&member_of(&s->seg, w->asker)->state)) : 0;
+	char text[6][GROUP_PATH_MAX + 32];
+	const char *const facts[] = { text[0], text[1], text[2], text[3], text[4], text[5], NULL };
+
+	(void)snprintf(text[0], sizeof(text[0]), "MEMCTL_DIR=%s", s->seg.dir);
+	(void)strcpy(text[1], "MEMCTL_OOM_GROUP=");
+	(void)group_path(&s->seg, w->domain, text[1] + strlen(text[1]));
+	(void)snprintf(text[2], sizeof(text[2]), "MEMCTL_OOM_LIMIT=%" PRIu64, g->max << MC_PAGE_SHIFT);
+	(void)snprintf(text[3], sizeof(text[3]), "MEMCTL_OOM_USAGE=%" PRIu64, g->usage << MC_PAGE_SHIFT);
+	(void)snprintf(text[4], sizeof(text[4]), "MEMCTL_OOM_ASKED=%" PRIu64,
+		       w->asker == MEMBER_NIL ? 0 : w->pages << MC_PAGE_SHIFT);
+	(void)snprintf(text[5], sizeof(text[5]), "MEMCTL_OOM_PID=%" PRIu32, pid);
+	return hook_start(command, facts, now_ns, &w->episode->hook);
+}
+
+static void end_hook(struct episode *e)
+{
+	if (hook_status(e->hook))
+		log_line(LOG_WARNING, "memory.oom.hook %s",
+			 hook_status(e->hook) == -1 ? "took too long and was killed" : "failed");
+	hook_free(e->hook);
+	e->hook = NULL;
+}
+
+/* True while it is under way. A hook runs once an episode. */
+static bool is_hook_running(struct served *s, const struct want *w, const struct oom_rules *rules, uint64_t now_ns)
+{
+	struct episode *e = w->episode;
+
+	if (e->stage == STAGE_BEGUN) {
+		e->stage = STAGE_VICTIM;
+		if (!rules->hook[0])
+			return false;
+		if (start_hook(s, w, rules->hook, now_ns) == 0)
+			e->stage = STAGE_HOOK;
+		else
+			log_line(LOG_WARNING, "memory.oom.hook cannot be run");
+	}
+	if (e->stage != STAGE_HOOK)
+		return false;
+	if (!hook_is_over(e->hook, now_ns))
+		return true;
+	end_hook(e);
+	e->stage = STAGE_VICTIM;
+	return false;
+}
+
+/* True while those who were told to end may still do so; the others are killed when their time is over. */
+static bool is_grace_running(struct served *s, const struct want *w, uint64_t now_ns)
+{
+	struct episode *e = w->episode;
+
+	if (e->stage != STAGE_TERM)
+		return false;
+	if (!is_any_victim_alive(s, e)) {
+		e->stage = STAGE_VICTIM;
+		return false;
+	}
+	if (now_ns >= e->until_ns) {
+		kill_victims(s, e, now_ns);
+		e->stage = STAGE_VICTIM; /* from the next look on, which finds them dying */
+	}
+	return true;
+}
+
+static void find_victim(struct served *s, const struct want *w, const struct oom_rules *rules, uint64_t now_ns)
 {
 	uint64_t total = oom_total_pages(&w->survey, w->domain, w->swap);
 	uint32_t victim;
-	int err;
+	int err = oom_choose(&w->survey, w->domain, total, w->candidates, w->count, &victim);
 
-	if (has_room(s, w)) {
-		forget_request(s, w);
-		return;
-	}
-	err = oom_choose(&w->survey, w->domain, total, w->candidates, w->count, &victim);
 	if (err == -ESRCH) {
-		log_line(LOG_WARNING, "a group is out of memory and has no member that may be killed");
-		forget_request(s, w);
+		answer_nobody(s, w, now_ns);
 		return;
 	}
 	served_want_turn(s, now_ns + LOOK_NS);
 	if (err)
 		return;
-	kill_victim(s, w, victim, now_ns);
-	if (w->asker != MEMBER_NIL)
+	end_victim(s, w, victim, rules->term_ms, now_ns);
+	if (rules->term_ms) {
+		w->episode->stage = STAGE_TERM;
+		w->episode->until_ns = now_ns + rules->term_ms * MS;
+	} else if (w->asker != MEMBER_NIL) {
 		mc_store_full(request_of(s, w->domain), 0);
+	}
 }
 
-static void attend(struct served *s, uint16_t group, uint64_t word, uint64_t now_ns)
+static void decide(struct served *s, const struct want *w, uint64_t now_ns)
+{
+	struct oom_rules rules;
+
+	oom_rules_get(s, w->domain, &rules);
+	if (has_room(s, w))
+		forget_request(s, w);
+	else if (is_hook_running(s, w, &rules, now_ns) || is_grace_running(s, w, now_ns))
+		served_want_turn(s, now_ns + LOOK_NS);
+	else
+		find_victim(s, w, &rules, now_ns);
+}
+
+static void attend(struct served *s, struct episode *e, uint64_t word, uint64_t now_ns)
 {
 	struct want w = {
-		.domain = group,
+		.episode = e,
+		.domain = e->group,
 		.asker = (uint32_t)(word >> 32) - 1,
 		.pages = word & UINT32_MAX,
 	};
 
-	(void)stock_drain(&s->actor, RESOURCE_MEMORY, group);
+	e->attended_ns = now_ns;
+	(void)stock_drain(&s->actor, RESOURCE_MEMORY, e->group);
 	if (look_around(s, &w, now_ns) == 0)
 		decide(s, &w, now_ns);
 	release(&w);
+}
+
+static void attend_if_asked(struct served *s, uint16_t group, uint64_t now_ns)
+{
+	uint64_t word = mc_load_full(request_of(s, group));
+	struct episode *e;
+
+	if (!is_request(word))
+		return;
+	e = episode_find(s, group);
+	if (!e)
+		e = episode_begin(s, group);
+	if (e)
+		attend(s, e, word, now_ns);
+}
+
+static bool is_dying_in(const struct served *s, const struct episode *e)
+{
+	for (uint32_t i = 0; i < e->victim_count; i++)
+		if (mc_load_relaxed(&member_of(&s->seg, e->victims[i].member)->generation) ==
+			    e->victims[i].generation &&
+		    s->watch[e->victims[i].member].killed_ns)
+			return true;
+	return false;
+}
+
+/* Nobody asks any more: with the death of the last victim it is over. An answer is taken back: who asks from now on
+ * gets one of his own. */
+static void close_episodes(struct served *s, uint64_t now_ns)
+{
+	for (struct episode *e = episodes, *next; e; e = next) {
+		uint64_t word;
+
+		next = e->next;
+		if (e->instance != s->seg.limits->header.instance) {
+			if (now_ns - e->attended_ns > FORGOTTEN_NS)
+				episode_free(e);
+			continue;
+		}
+		word = mc_load_full(request_of(s, e->group));
+		if (is_request(word) && is_killing(s, e->group) && episode_find(s, e->group) == e)
+			continue;
+		if (word && !is_request(word) && now_ns < e->until_ns) {
+			served_want_turn(s, e->until_ns);
+			continue;
+		}
+		if (word && !is_request(word))
+			(void)mc_cas_full(request_of(s, e->group), &word, 0);
+		if (is_dying_in(s, e))
+			served_want_turn(s, now_ns + LOOK_NS);
+		else
+			episode_end(s, e);
+	}
+}
+
+/* What somebody keeps for what he will start (keep.h) is not memory: it is in no key. */
+static void show_kept(struct served *s)
+{
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1)) {
+		struct member *m = member_of(&s->seg, i);
+
+		if (member_state(mc_load_full(&m->state)) == MEMBER_CLAIMED && mc_load_full(&m->flags) & MEMBER_KEEPS)
+			s->watch[i].look.untouched = member_held(&s->seg, i, RESOURCE_MEMORY);
+	}
 }
 
 void killer(struct served *s, uint64_t now_ns)
 {
 	uint32_t groups = mc_load_full(&s->seg.limits->header.groups_used);
 
-	for (uint32_t g = 0; g < groups; g++) {
-		uint64_t word = is_killing(s, g) ? mc_load_full(request_of(s, (uint16_t)g)) : 0;
-
-		if (word)
-			attend(s, (uint16_t)g, word, now_ns);
-	}
+	for (uint32_t g = 0; g < groups; g++)
+		if (is_killing(s, g))
+			attend_if_asked(s, (uint16_t)g, now_ns);
+	if (episodes)
+		close_episodes(s, now_ns);
+	standstill(s, now_ns);
+	show_kept(s);
 }
 
 void killer_ask(struct served *s, uint16_t group)

@@ -4,6 +4,7 @@
 
 #include "controld/command.h"
 #include "controld/loop.h"
+#include "controld/notify.h"
 #include "controld/proto.h"
 #include "controld/reclaim.h"
 #include "controld/tidy.h"
@@ -21,19 +22,26 @@
 #include <unistd.h>
 
 #define BACKLOG 512
+#define PASSED_MAX 253 /* SCM_MAX_FD: the kernel takes no more with a packet */
 
 struct connection {
 	struct connection *next, **at;
 	struct daemon *daemon;
-	sd_event_source *source; /* owns the socket */
+	int fd;
+	uint32_t events; /* that are waited for */
 	struct caller caller;
+	struct passed passed;
 	bool is_promised; /* the reply comes later */
 	char *reply; /* waits for room in the socket */
 	size_t reply_size;
 };
 
+/* The connections have an epoll of their own: sd-event asks the kernel for all that are ready before each one it
+ * attends to, and so would need 20 s for the end of 16,000. */
 struct listener {
 	sd_event_source *source; /* owns the socket */
+	sd_event_source *ready;	 /* owns `epoll` */
+	int epoll;		 /* -1 none */
 	struct connection *connections;
 	unsigned count;
 	int spare;   /* given up for a moment to refuse a client when no descriptor is left */
@@ -41,6 +49,13 @@ struct listener {
 	char path[sizeof(((struct rundir *)0)->path) + 16];
 	ino_t inode;
 };
+
+static void close_passed(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
 
 static void drop(struct connection *c)
 {
@@ -50,6 +65,7 @@ static void drop(struct connection *c)
 	for (struct served *s = d->served; s; s = s->next) {
 		held |= tidy_release(s, c);
 		reclaim_release(s, c);
+		notify_release(s, c);
 	}
 	if (held)
 		loop_request_turn(d);
@@ -57,20 +73,41 @@ static void drop(struct connection *c)
 	if (c->next)
 		c->next->at = c->at;
 	d->listener->count--;
-	sd_event_source_disable_unref(c->source);
+	(void)close(c->fd);
+	close_passed(&c->passed.answer);
 	free(c->reply);
 	free(c);
+}
+
+static ssize_t send_reply(const struct connection *c, int fd)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { .iov_base = c->reply, .iov_len = c->reply_size };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (c->passed.answer >= 0) {
+		message.msg_control = control;
+		message.msg_controllen = sizeof(control);
+		*CMSG_FIRSTHDR(&message) = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(int)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+		};
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &c->passed.answer, sizeof(int));
+	}
+	return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* Tries to send the reply; true while it has to wait. A client that cannot be sent to is hung up
  * on. */
 static bool is_reply_waiting(struct connection *c, int fd)
 {
-	if (c->reply && send(fd, c->reply, c->reply_size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+	if (c->reply && send_reply(c, fd) < 0) {
 		if (errno == EAGAIN || errno == ENOBUFS)
 			return true;
 		(void)shutdown(fd, SHUT_RDWR);
 	}
+	close_passed(&c->passed.answer);
 	free(c->reply);
 	c->reply = NULL;
 	return false;
@@ -86,13 +123,37 @@ static void answer(struct connection *c, const char *packet, ssize_t size, int f
 	c->is_promised = !(flags & MSG_TRUNC) && c->reply_size == PROTO_LATER;
 }
 
-/* Descriptors that come with a packet are dropped by the kernel: there is no room for them. */
-static ssize_t receive(int fd, char *packet, int *ret_flags)
+/* Keeps the first descriptor; what is not wanted is closed. */
+static void keep_passed(struct passed *p, struct msghdr *message)
 {
+	p->count = 0;
+	p->is_cut = message->msg_flags & MSG_CTRUNC;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		int fds[PASSED_MAX];
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || n > PASSED_MAX)
+			continue;
+		memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+		for (size_t i = 0; i < n; i++)
+			if (p->count++ == 0)
+				p->fd = fds[i];
+			else
+				(void)close(fds[i]);
+	}
+}
+
+static ssize_t receive(int fd, char *packet, struct passed *passed, int *ret_flags)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(PASSED_MAX * sizeof(int))];
 	struct iovec iov = { .iov_base = packet, .iov_len = PROTO_PACKET_MAX };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
+	if (n >= 0)
+		keep_passed(passed, &message);
 	*ret_flags = message.msg_flags;
 	return n;
 }
@@ -103,7 +164,7 @@ static bool serve(struct connection *c, int fd, uint32_t revents)
 {
 	static char packet[PROTO_PACKET_MAX + 1];
 	int flags = 0;
-	ssize_t n = receive(fd, packet, &flags);
+	ssize_t n = receive(fd, packet, &c->passed, &flags);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
@@ -111,7 +172,16 @@ static bool serve(struct connection *c, int fd, uint32_t revents)
 		return false;
 	packet[n] = 0;
 	answer(c, packet, n, flags);
+	close_passed(&c->passed.fd);
 	return true;
+}
+
+static int poll_connection(struct connection *c, int what, uint32_t events)
+{
+	struct epoll_event e = { .events = events, .data.ptr = c };
+
+	c->events = events;
+	return epoll_ctl(c->daemon->listener->epoll, what, c->fd, &e);
 }
 
 /* Nothing more is read from a client before its last reply has gone out. */
@@ -123,7 +193,8 @@ static void watch(struct connection *c, int fd)
 		events = EPOLLOUT;
 	else if (c->is_promised)
 		events = EPOLLRDHUP;
-	(void)sd_event_source_set_io_events(c->source, events);
+	if (events != c->events)
+		(void)poll_connection(c, EPOLL_CTL_MOD, events);
 }
 
 /* False: the client has gone. */
@@ -134,14 +205,20 @@ static bool attend(struct connection *c, int fd, uint32_t revents)
 	return is_reply_waiting(c, fd) || serve(c, fd, revents);
 }
 
-static int on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+/* One at a time, in turn: the kernel puts who was looked at behind the others. */
+static int on_ready(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
-	struct connection *c = userdata;
-	struct daemon *d = c->daemon;
+	struct daemon *d = userdata;
+	struct epoll_event e;
+	struct connection *c;
 
 	(void)source;
-	if (attend(c, fd, revents)) {
-		watch(c, fd);
+	(void)revents;
+	if (epoll_wait(fd, &e, 1, 0) != 1)
+		return 0;
+	c = e.data.ptr;
+	if (attend(c, c->fd, e.events)) {
+		watch(c, c->fd);
 		return 0;
 	}
 	drop(c);
@@ -157,7 +234,7 @@ static void keep_promise(const void *holder, char *text, size_t size)
 	c->is_promised = false;
 	c->reply = text;
 	c->reply_size = size;
-	watch(c, sd_event_source_get_io_fd(c->source));
+	watch(c, c->fd);
 }
 
 /* Ours and root's only. */
@@ -178,16 +255,20 @@ static void add_connection(struct daemon *d, int fd)
 	struct listener *l = d->listener;
 	struct connection *c = calloc(1, sizeof(*c));
 
+	if (c) {
+		c->daemon = d;
+		c->fd = fd;
+	}
 	if (!c || !is_allowed(fd, &c->caller) || l->count >= CONNECTIONS_MAX ||
-	    sd_event_add_io(d->event, &c->source, fd, EPOLLIN | EPOLLRDHUP, on_connection, c) < 0) {
+	    poll_connection(c, EPOLL_CTL_ADD, EPOLLIN | EPOLLRDHUP)) {
 		free(c);
 		(void)close(fd);
 		return;
 	}
-	(void)sd_event_source_set_io_fd_own(c->source, true);
+	c->passed = (struct passed){ .fd = -1, .answer = -1 };
+	c->caller.passed = &c->passed;
 	c->caller.holder = c;
 	c->caller.answer = keep_promise;
-	c->daemon = d;
 	c->next = l->connections;
 	c->at = &l->connections;
 	if (c->next)
@@ -264,12 +345,29 @@ static int passed_socket(struct listener *l)
 	return SD_LISTEN_FDS_START;
 }
 
-static struct listener *make_listener(const struct daemon *d)
+static int add_epoll(struct daemon *d, struct listener *l)
+{
+	int err;
+
+	l->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (l->epoll < 0)
+		return -errno;
+	err = sd_event_add_io(d->event, &l->ready, l->epoll, EPOLLIN, on_ready, d);
+	if (err < 0)
+		(void)close(l->epoll);
+	else
+		(void)sd_event_source_set_io_fd_own(l->ready, true);
+	return err;
+}
+
+static struct listener *make_listener(struct daemon *d)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 
-	if (!l)
+	if (!l || add_epoll(d, l) < 0) {
+		free(l);
 		return NULL;
+	}
 	l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	(void)snprintf(l->path, sizeof(l->path), "%s/%s", d->rundir.path, PROTO_SOCKET_NAME);
 	return l;
@@ -319,6 +417,7 @@ void listen_close(struct daemon *d)
 	while (l->connections)
 		drop(l->connections);
 	sd_event_source_disable_unref(l->source);
+	sd_event_source_disable_unref(l->ready);
 	if (l->spare >= 0)
 		(void)close(l->spare);
 	free(l);

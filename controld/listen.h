@@ -7,7 +7,7 @@
 
 #include "controld/daemon.h"
 
-#define CONNECTIONS_MAX 1024u
+#define CONNECTIONS_MAX 16384u
 
 /* Listens at control.sock of the runtime directory, or at the socket that systemd passed. Called
  * again when the socket's file has gone; connections stay. */

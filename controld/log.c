@@ -5,13 +5,27 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <systemd/sd-journal.h>
+#include <unistd.h>
 
 static bool to_journal;
 
 void log_to_journal(void)
 {
 	to_journal = true;
+}
+
+void log_find_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long device = 0, inode = 0;
+	struct stat st;
+
+	if (stream && sscanf(stream, "%lu:%lu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+	    st.st_dev == device && st.st_ino == inode)
+		to_journal = true;
 }
 
 void log_line(int priority, const char *format, ...)
@@ -27,4 +41,18 @@ void log_line(int priority, const char *format, ...)
 				      "MESSAGE=%s", line, NULL);
 	else
 		(void)fprintf(stderr, "memctld: %s\n", line);
+}
+
+/* One id for all: `journalctl MESSAGE_ID=...` finds them. */
+#define EVENT_MESSAGE_ID "5c7d29fd3e1b4d0f9c2a8be46c1f7a05"
+
+void log_group_event(int priority, const char *group, const char *event, unsigned count)
+{
+	if (!to_journal) {
+		log_line(priority, "%s: %s, %u time%s", group, event, count, count == 1 ? "" : "s");
+		return;
+	}
+	(void)sd_journal_send("PRIORITY=%i", priority, "SYSLOG_IDENTIFIER=memctld", "MESSAGE_ID=" EVENT_MESSAGE_ID,
+			      "MEMCTL_GROUP=%s", group, "MEMCTL_EVENT=%s", event, "MEMCTL_COUNT=%u", count,
+			      "MESSAGE=%s: %s, %u time%s", group, event, count, count == 1 ? "" : "s", NULL);
 }

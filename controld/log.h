@@ -8,7 +8,13 @@
 /* Messages go to the journal from now on. */
 void log_to_journal(void);
 
+/* The same where stderr is the journal already, as under systemd: there, fields are kept apart. */
+void log_find_journal(void);
+
 /* One line, without the newline; `priority` as in syslog.h. */
 __attribute__((format(printf, 2, 3))) void log_line(int priority, const char *format, ...);
+
+/* What happened to a group, so often; for the journal with fields of their own: MEMCTL_GROUP, MEMCTL_EVENT, MEMCTL_COUNT. */
+void log_group_event(int priority, const char *group, const char *event, unsigned count);
 
 #endif

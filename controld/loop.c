@@ -6,6 +6,7 @@
 #include "controld/cycle.h"
 #include "controld/listen.h"
 #include "controld/log.h"
+#include "controld/watch_socket.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -51,7 +52,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 static bool is_idle(const struct daemon *d)
 {
-	return listen_connections(d->listener) == 0 && daemon_is_unused(d);
+	return listen_connections(d->listener) + watch_socket_connections(d->watch_socket) == 0 && daemon_is_unused(d);
 }
 
 static int on_idle(sd_event_source *source, uint64_t usec, void *userdata)
@@ -165,6 +166,8 @@ int loop_open(struct daemon *d, struct complaint *why)
 	if (err >= 0)
 		err = sd_event_add_defer(d->event, &d->turn, on_turn,
 					 d); /* the first turn at once */
+	if (err >= 0)
+		(void)sd_event_set_watchdog(d->event, true); /* where the service manager wants to hear of us */
 	return err < 0 ? complain(why, err, "cannot make the event loop: %s", strerror(-err)) : 0;
 }
 

@@ -2,6 +2,7 @@
 /* memctld: arguments, going to the background, telling who waits that it is ready. */
 #include "accounting/check.h"
 #include "controld/daemon.h"
+#include "controld/keeper.h"
 #include "controld/log.h"
 #include "controld/loop.h"
 
@@ -19,6 +20,7 @@
 
 /* Another daemon serves the directory: whoever starts us only wants one to be there. */
 #define EXIT_BUSY 3
+#define DESCRIPTORS 131072
 
 /* What --ready-fd and the waiting parent are told; nothing: it failed. */
 enum { TOLD_READY = '\n', TOLD_BUSY = 'b' };
@@ -118,15 +120,17 @@ static void stop_on_failure(const char *what, const char *file, int line)
 	abort();
 }
 
-/* One pidfd a member. */
+/* One pidfd a member, one eventfd a subscriber. Who may sets himself the limit that these come to. */
 static void raise_descriptor_limit(void)
 {
+	static const struct rlimit wanted = { DESCRIPTORS, DESCRIPTORS };
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit);
-	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) ||
+	    (limit.rlim_max < DESCRIPTORS && setrlimit(RLIMIT_NOFILE, &wanted) == 0))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* The parent waits for the child's readiness and exits with what became of it. */
@@ -179,9 +183,11 @@ static void tell_ready(const struct settings *s, int parent)
 {
 	if (!s->foreground)
 		detach_output();
+	else
+		log_find_journal();
 	tell(s->ready_fd, TOLD_READY);
 	tell(parent, TOLD_READY);
-	(void)sd_notify(0, "READY=1");
+	(void)sd_notifyf(0, "READY=1\nSTATUS=Serving %s", s->dir);
 }
 
 /* After the sentence, which must be out before the parent ends. */
@@ -227,6 +233,10 @@ int main(int argc, char **argv)
 	int parent = -1;
 	int err;
 
+	if (argc == 2 && strcmp(argv[1], "--keep-connections") == 0) { /* from keeper.c, not for users */
+		keeper_run(KEEPER_LISTENING);
+		return EXIT_SUCCESS;
+	}
 	rundir_default(s.dir, sizeof(s.dir));
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &s);
 	check_on_failure = stop_on_failure;

@@ -62,11 +62,9 @@ static bool tell_group(uint16_t group, enum pressure_level level, bool is_above,
 	for (uint32_t i = 0; i < count; i++) {
 		const struct pressure_listener *l = &listeners[i];
 
-		if (l->group != group || level < l->level)
-			continue;
-		if ((l->mode == PRESSURE_LOCAL && is_above) || (l->mode == PRESSURE_DEFAULT && somebody_told))
-			continue;
-		told[i] = somebody = true;
+		if (l->group == group && pressure_is_told(level, (enum pressure_level)l->level,
+							  (enum pressure_mode)l->mode, is_above, somebody_told))
+			told[i] = somebody = true;
 	}
 	return somebody;
 }

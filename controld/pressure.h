@@ -51,6 +51,14 @@ bool pressure_book_priority(struct pressure_sum *sum, unsigned priority);
 /* Empties the sums and says what level they were. False: they were empty. */
 bool pressure_take(struct pressure_sum *sum, enum pressure_level *ret_level);
 
+/* Whether one listener is told, where the level was booked on a group below its own (`is_above`) or on its own. */
+static inline bool pressure_is_told(enum pressure_level level, enum pressure_level least, enum pressure_mode mode,
+				    bool is_above, bool somebody_below_was_told)
+{
+	return level >= least && !(mode == PRESSURE_LOCAL && is_above) &&
+	       !(mode == PRESSURE_DEFAULT && somebody_below_was_told);
+}
+
 /* Sets told[i] for each listener that a level booked on `group` goes to, and clears the others. */
 void pressure_tell(const struct survey *s, uint16_t group, enum pressure_level level,
 		   const struct pressure_listener *listeners, uint32_t count, bool *told);

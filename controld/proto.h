@@ -19,6 +19,9 @@
 #define PROTO_SOCKET_NAME "control.sock"
 #define PROTO_PACKET_MAX  65536u /* bytes, in both directions */
 
+/* Beside it: systemd's memory-pressure protocol, for programs of the groups. */
+#define PROTO_PRESSURE_NAME "pressure.sock"
+
 struct daemon;
 struct caller;
 

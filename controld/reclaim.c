@@ -2,16 +2,20 @@
 /* Making members of a group give memory back. */
 #include "controld/reclaim.h"
 
+#include "accounting/effort.h"
 #include "accounting/member.h"
 #include "accounting/reclaim.h"
 #include "accounting/stock.h"
 #include "controld/daemon.h"
 #include "controld/loop.h"
+#include "controld/pager.h"
 #include "controld/plan.h"
 #include "controld/residency.h"
+#include "controld/swap.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MS 1000000ull
 #define REST_MIN_NS (1 * MS) /* between looks at who has answered, longer and longer */
@@ -35,13 +39,24 @@ static bool is_silent(const struct member *m, uint32_t now)
 	       now - mc_load_relaxed(&m->asked_at) >= RECLAIM_PATIENCE_MS;
 }
 
-static bool may_be_asked(const struct served *s, const struct reclaim *r, uint32_t member)
+static bool listens(const struct served *s, uint32_t member)
 {
 	struct member *m = member_of(&s->seg, member);
 
 	return mc_load_relaxed(&m->answers) && member_state(mc_load_full(&m->state)) == MEMBER_LIVE &&
-	       !is_spent(r, member) && group_is_within(&s->seg, mc_load_full(&m->group), r->group) &&
 	       !is_silent(m, reclaim_now());
+}
+
+/* For who cannot page out himself the daemon tries. */
+static bool may_be_asked(const struct served *s, const struct reclaim *r, uint32_t member)
+{
+	return (r->phase == RECLAIM_COLD ? s->watch[member].pid != 0 : listens(s, member)) && !is_spent(r, member) &&
+	       group_is_within(&s->seg, mc_load_full(&member_of(&s->seg, member)->group), r->group);
+}
+
+static bool may_go_cold(const struct served *s, uint32_t member)
+{
+	return s->swap.is_any || mc_load_relaxed(&member_of(&s->seg, member)->flags) & MEMBER_GIVES_UP;
 }
 
 /* What to count on. A shrinker may have anything. */
@@ -53,7 +68,9 @@ static uint64_t can_give(const struct served *s, const struct reclaim *r, uint32
 		return 0;
 	if (r->phase == RECLAIM_SHRINKERS)
 		return member_held(&s->seg, member, RESOURCE_MEMORY);
-	return purgeable > 0 ? (uint64_t)purgeable : 0;
+	if (r->phase == RECLAIM_COLD)
+		return may_go_cold(s, member) ? reclaim_may_page_out(&s->seg, member, r->swappiness) : 0;
+	return (purgeable > 0 ? (uint64_t)purgeable : 0) + mc_load_relaxed(&member_of(&s->seg, member)->droppable);
 }
 
 /* ---- asking ---------------------------------------------------------------------------------------------- */
@@ -73,9 +90,15 @@ static int ask(struct served *s, struct reclaim *r, uint32_t member, uint64_t pa
 		.scanned = mc_load_relaxed(&m->scanned),
 		.reclaimed = mc_load_relaxed(&m->reclaimed),
 		.is_open = true,
+		.by_daemon = r->phase == RECLAIM_COLD && !listens(s, member),
 	};
-	reclaim_ask(&s->seg, member, pages, reclaim_now());
-	a->ask = mc_load_full(&m->ask);
+	if (a->by_daemon)
+		(void)pager_begin(s, member, pages, r->swappiness);
+	else if (r->phase == RECLAIM_COLD)
+		reclaim_ask_cold(&s->seg, member, pages, reclaim_now());
+	else
+		reclaim_ask(&s->seg, member, pages, reclaim_now());
+	a->ask = mc_load_full(r->phase == RECLAIM_COLD ? &m->cold_ask : &m->ask);
 	r->asks++;
 	return 0;
 }
@@ -182,11 +205,16 @@ static uint64_t grown(uint64_t from, uint64_t to)
 	return to > from ? to - from : 0; /* a new image begins with 0 */
 }
 
-static bool has_answered(const struct member *m, const struct reclaim_asked *a)
+static bool has_answered(const struct served *s, const struct reclaim *r, const struct reclaim_asked *a)
 {
+	const struct member *m = member_of(&s->seg, a->member);
+	uint32_t answered = mc_load_full(r->phase == RECLAIM_COLD ? &m->cold_answered : &m->answered);
+
+	if (a->by_daemon)
+		return !pager_is_busy(s, a->member);
 	return mc_load_relaxed(&m->generation) != a->generation || !mc_load_relaxed(&m->answers) ||
 	       member_state(mc_load_full(&m->state)) != MEMBER_LIVE ||
-	       (int32_t)(mc_load_full(&m->answered) - a->ask) >= 0;
+	       (int32_t)(answered - a->ask) >= 0;
 }
 
 static void close_ask(const struct served *s, struct reclaim *r, struct reclaim_asked *a)
@@ -209,7 +237,7 @@ static bool is_waiting(const struct served *s, struct reclaim *r)
 	for (uint32_t i = 0; i < r->asked_count; i++) {
 		struct reclaim_asked *a = &r->asked[i];
 
-		if (a->is_open && has_answered(member_of(&s->seg, a->member), a))
+		if (a->is_open && has_answered(s, r, a))
 			close_ask(s, r, a);
 		waiting |= a->is_open;
 	}
@@ -230,15 +258,45 @@ static bool has_enough(const struct reclaim *r)
 	return r->soften ? r->asks != 0 : r->got >= r->wanted;
 }
 
+/* Whether memory is used shows after a while only, and swap may be slow: as long as something comes. */
+static void allow_time(const struct served *s, struct reclaim *r, uint64_t now_ns)
+{
+	uint64_t coming = r->got;
+
+	for (uint32_t i = 0; i < r->asked_count; i++)
+		if (r->asked[i].is_open)
+			coming += grown(r->asked[i].reclaimed,
+					mc_load_relaxed(&member_of(&s->seg, r->asked[i].member)->reclaimed));
+	if (coming == r->coming)
+		return;
+	r->coming = coming;
+	r->end_ns = now_ns + RECLAIM_COLD_LIMIT_NS;
+}
+
+/* Who had nothing unused may have something that he does not use. */
+static void next_phase(struct served *s, struct reclaim *r, uint64_t now_ns)
+{
+	if (++r->phase == RECLAIM_SHRINKERS) /* they give when they next enter malloc: nobody waits for that */
+		(void)reclaim_ask_silent_below(&s->seg, r->group, MEMBER_NIL, reclaim_now());
+	if (r->phase != RECLAIM_COLD)
+		return;
+	(void)swap_is_there(s, now_ns);
+	memset(r->spent, 0, MEMBERS_MAX / 8);
+	r->coming = UINT64_MAX;
+	allow_time(s, r, now_ns);
+}
+
 static void advance(struct served *s, struct reclaim *r, uint64_t now_ns)
 {
 	while (r->phase != RECLAIM_OVER) {
+		if (r->phase == RECLAIM_COLD)
+			allow_time(s, r, now_ns);
 		if (is_waiting(s, r) && now_ns < r->end_ns && r->got < r->wanted)
 			return;
 		if (has_enough(r) || now_ns >= r->end_ns)
 			end(s, r);
 		else if (!begin_round(s, r))
-			r->phase++;
+			next_phase(s, r, now_ns);
 	}
 }
 
@@ -276,9 +334,10 @@ static int begin(struct served *s, const struct reclaim *like, struct reclaim **
 	return 0;
 }
 
-int reclaim_begin(struct served *s, uint16_t group, uint64_t pages, reclaim_done *done, void *arg, struct reclaim **ret)
+int reclaim_begin(struct served *s, uint16_t group, uint64_t pages, int swappiness, reclaim_done *done, void *arg,
+		  struct reclaim **ret)
 {
-	struct reclaim r = { .group = group, .wanted = pages, .done = done, .arg = arg };
+	struct reclaim r = { .group = group, .wanted = pages, .swappiness = swappiness, .done = done, .arg = arg };
 
 	(void)stock_drain(&s->actor, RESOURCE_MEMORY, group);
 	return begin(s, &r, ret);
@@ -287,7 +346,8 @@ int reclaim_begin(struct served *s, uint16_t group, uint64_t pages, reclaim_done
 int reclaim_soften(struct served *s, struct softlimit *tree, reclaim_done *done, void *arg, struct reclaim **ret)
 {
 	struct reclaim r = {
-		.group = GROUP_ROOT, .wanted = PAGES_MAX, .soften = tree, .done = done, .arg = arg
+		.group = GROUP_ROOT, .wanted = PAGES_MAX, .soften = tree,
+		.swappiness = RECLAIM_SWAPPINESS_OWN, .done = done, .arg = arg
 	};
 
 	return begin(s, &r, ret);
@@ -327,6 +387,8 @@ void reclaim_turn(struct served *s, uint64_t now_ns)
 			continue;
 		}
 		*at = r->next;
+		if (r->is_for_limit)
+			effort_book(&s->seg, RESOURCE_MEMORY, r->group, r->wanted, r->got);
 		if (r->done)
 			r->done(s, r, r->arg);
 		release(r);

@@ -3,25 +3,28 @@
  *
  * A reclaim looks at who has what (the heap's unused pages, told by member.purgeable), divides what is wanted among the
  * groups (plan.h), asks their members, the largest first, and waits for answers (accounting/reclaim.h). What is
- * missing then is asked for again, of those who gave all they were asked for; at last everybody who listens is asked,
- * for registered shrinkers do not say what they have. It is over when enough was given, when nobody is left to be
+ * missing then is asked for again, of those who gave all they were asked for; then everybody who listens is asked,
+ * for registered shrinkers do not say what they have; at last, and as long as anything comes of it, what they do not
+ * use is paged out (preload/cold.h; of those who cannot do so themselves by the daemon, pager.h). It is over when enough was given, when nobody is left to be
  * asked, or after RECLAIM_LIMIT_NS: a stopped member holds up nobody longer than that, and is not asked while an older
  * ask is unanswered. */
 #ifndef CONTROLD_RECLAIM_H
 #define CONTROLD_RECLAIM_H
 
+#include "accounting/reclaim.h"
 #include "controld/proto.h"
 #include "controld/served.h"
 #include "controld/softlimit.h"
 
 #define RECLAIM_LIMIT_NS 1000000000ull
+#define RECLAIM_COLD_LIMIT_NS 2000000000ull /* without anything coming of it */
 
 struct reclaim;
 
 /* Called once at its end, unless it was given up; the reclaim goes afterwards. */
 typedef void reclaim_done(struct served *s, struct reclaim *r, void *arg);
 
-enum reclaim_phase { RECLAIM_UNUSED, RECLAIM_SHRINKERS, RECLAIM_OVER };
+enum reclaim_phase { RECLAIM_UNUSED, RECLAIM_SHRINKERS, RECLAIM_COLD, RECLAIM_OVER };
 
 struct reclaim_asked {
 	uint32_t member, generation;
@@ -29,6 +32,7 @@ struct reclaim_asked {
 	uint64_t pages;
 	uint64_t scanned, reclaimed; /* the member's counters before */
 	bool is_open;
+	bool by_daemon; /* pager.h */
 };
 
 struct reclaim {
@@ -40,7 +44,10 @@ struct reclaim {
 	unsigned asks;
 	struct softlimit *soften; /* NULL: as plan_take has it; else one run over this tree */
 	enum reclaim_phase phase;
+	bool is_for_limit; /* what it takes counts as pressure on the group; set by who begins it */
 	uint64_t end_ns, rest_ns;
+	uint64_t coming; /* in RECLAIM_COLD: what has come of the open asks at the last look */
+	int swappiness; /* RECLAIM_SWAPPINESS_OWN, or instead of the groups' */
 	struct reclaim_asked *asked; /* of this round */
 	uint32_t asked_count, asked_room;
 	uint8_t *spent; /* a bit for each member that has no more */
@@ -51,7 +58,7 @@ struct reclaim {
 
 /* Begins one: asks at once. `done` is called from a later turn, even when it is over already. -ENOMEM; `arg` remains
  * the caller's then. */
-int reclaim_begin(struct served *s, uint16_t group, uint64_t pages, reclaim_done *done, void *arg,
+int reclaim_begin(struct served *s, uint16_t group, uint64_t pages, int swappiness, reclaim_done *done, void *arg,
 		  struct reclaim **ret);
 
 /* The same for a run over the groups above their soft limits. */

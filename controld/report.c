@@ -5,6 +5,7 @@
 #include "accounting/member.h"
 #include "accounting/units.h"
 #include "controld/daemon.h"
+#include "controld/history.h"
 #include "controld/log.h"
 
 #include <stdio.h>
@@ -64,7 +65,10 @@ static void write_candidate(FILE *to, const struct served *s, const struct oom_c
 
 static void write_killed(FILE *to, const struct served *s, const struct report_case *c)
 {
-	(void)fprintf(to, "killed ");
+	if (c->term_ms)
+		(void)fprintf(to, "told to end within %u ms, else killed: ", c->term_ms);
+	else
+		(void)fprintf(to, "killed ");
 	write_candidate(to, s, &c->candidates[c->victim]);
 	if (c->whole != GROUP_NIL)
 		(void)fprintf(to, "and with it all of %s (memory.oom.group): %u member%s\n", path_of(s, c->whole),
@@ -160,9 +164,6 @@ static char *write_all(const struct served *s, const struct report_case *c, cons
 	write_reclaim(to, s, c);
 	if (fclose(to) == 0 && text && *text)
 		text[strlen(text) - 1] = 0;
-	for (char *p = text; p && *p; p++) /* a process may call itself anything */
-		if (*p != '\n' && (*p < ' ' || *p > '~'))
-			*p = '?';
 	return text;
 }
 
@@ -198,25 +199,37 @@ static void drop_oldest(struct served *s)
 	}
 }
 
-void report_keep(struct served *s, const struct report_case *c, const struct snapshot *snap, const struct survey *v)
+static void keep(struct served *s, uint16_t domain, uint16_t victim, char *text)
 {
-	struct report *r = calloc(1, sizeof(*r));
+	struct report *r = text ? calloc(1, sizeof(*r)) : NULL;
 
-	if (!r)
-		return;
-	r->text = write_all(s, c, snap, v);
-	if (!r->text) {
-		free(r);
+	if (!r) {
+		free(text);
 		return;
 	}
-	r->domain = c->domain;
-	r->victim = c->candidates[c->victim].group;
+	for (char *p = text; *p; p++) /* a process may call itself anything */
+		if (*p != '\n' && (*p < ' ' || *p > '~'))
+			*p = '?';
+	r->text = text;
+	r->domain = domain;
+	r->victim = victim;
 	r->domain_generation = generation_of(s, r->domain);
 	r->victim_generation = generation_of(s, r->victim);
 	r->next = s->reports;
 	s->reports = r;
 	log_text(r->text);
+	history_tell(s, r->domain, HISTORY_REPORT, 1, r->text);
 	drop_oldest(s);
+}
+
+void report_keep(struct served *s, const struct report_case *c, const struct snapshot *snap, const struct survey *v)
+{
+	keep(s, c->domain, c->candidates[c->victim].group, write_all(s, c, snap, v));
+}
+
+void report_keep_text(struct served *s, uint16_t group, char *text)
+{
+	keep(s, group, group, text);
 }
 
 static bool concerns(const struct served *s, uint16_t of, uint32_t generation, uint16_t group)

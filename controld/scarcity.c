@@ -178,7 +178,7 @@ static void on_soft_done(struct served *s, struct reclaim *r, void *arg)
 
 	on_done(s, r, arg);
 	if (!r->got && usage > high &&
-	    reclaim_begin(s, GROUP_ROOT, usage - high, on_done, NULL, &s->scarcity->run))
+	    reclaim_begin(s, GROUP_ROOT, usage - high, RECLAIM_SWAPPINESS_OWN, on_done, NULL, &s->scarcity->run))
 		s->scarcity->run = NULL;
 }
 

@@ -4,11 +4,15 @@
 
 #include "accounting/settle.h"
 #include "accounting/tree.h"
+#include "controld/census.h"
 #include "controld/daemon.h"
 #include "controld/family.h"
+#include "controld/history.h"
 #include "controld/log.h"
 #include "controld/loop.h"
+#include "controld/notify.h"
 #include "controld/reap.h"
+#include "controld/pager.h"
 #include "controld/reclaim.h"
 #include "controld/report.h"
 #include "controld/scarcity.h"
@@ -187,7 +191,7 @@ int served_open(struct daemon *d, const char *dir, struct served **ret, struct c
 		adopt(s);
 	read_identity(s, dir);
 	sign(s);
-	if (shmem_open(s) || scarcity_open(s) || stall_open(s)) {
+	if (shmem_open(s) || scarcity_open(s) || stall_open(s) || history_open(s)) {
 		err = complain(why, -ENOMEM, "out of memory at start");
 		goto fail;
 	}
@@ -206,11 +210,15 @@ void served_free(struct served *s)
 	if (!s)
 		return;
 	loop_remove_bell(s);
+	notify_close(s);
 	reclaim_forget_all(s);
+	pager_forget_all(s);
 	report_forget_all(s);
 	reap_forget_all(s);
 	scarcity_close(s);
 	stall_close(s);
+	history_close(s);
+	census_close(s);
 	shmem_close(s);
 	if (s->seg.counters)
 		mc_store_relaxed(&s->seg.counters->header.daemon_pid, 0);

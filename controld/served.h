@@ -12,7 +12,11 @@
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
+struct census_file;
 struct daemon;
+struct history;
+struct notify;
+struct pager;
 struct reclaim;
 struct report;
 struct scarcity;
@@ -79,10 +83,20 @@ struct served {
 	struct shmem *shmem; /* who shares memory with whom; shmem.c's */
 	struct family *family; /* members that share pages; family.c's */
 
+	struct pager *pagers;	   /* at work; pager.c's */
 	struct reclaim *reclaims; /* under way; reclaim.c's */
 	struct scarcity *scarcity; /* soft limits; scarcity.c's */
 	struct report *reports; /* of kills, the last first; report.c's */
 	struct stalls *stalls; /* memory.pressure; stall.c's */
+	struct {
+		uint64_t due_ns, asked_ns, looked_ns;
+		uint16_t looked_group;
+		bool is_any, had_any; /* the machine has swap; it had at the last look */
+	} swap; /* swap.c's */
+	struct notify *notify; /* subscriptions; NULL: none yet; notify.c's */
+
+	struct census_file *census; /* the last one; census.c's */
+	struct history *history; /* of all groups; history.c's */
 
 	uint64_t observe_due_ns; /* when observe.c looks again, and from which member on */
 	uint32_t observe_from;

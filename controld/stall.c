@@ -12,6 +12,7 @@
 
 #define MS 1000000ull
 #define LOOK_NS (500 * MS)
+#define READ_LOOK_NS (10 * MS)
 #define LATE_NS (2000 * MS) /* so much later a stall may be told: what the longest lasts */
 #define ALERT_NS (10000 * MS) /* after a stall; processor times are worth reading so long */
 
@@ -161,6 +162,16 @@ void stall(struct served *s, uint64_t now_ns)
 		served_want_turn(s, all->looked_ns + LOOK_NS);
 }
 
+const struct psi *stall_psi(const struct served *s, uint16_t group, uint64_t now_ns)
+{
+	struct group_stall *g = stall_of(s, group, now_ns);
+
+	if (now_ns - s->stalls->looked_ns >= READ_LOOK_NS)
+		look(s, now_ns);
+	psi_update(&g->psi, now_ns);
+	return &g->psi;
+}
+
 void stall_format(const struct served *s, uint16_t group, char *buf, uint64_t now_ns)
 {
 	struct group_stall *g = stall_of(s, group, now_ns);
@@ -168,4 +179,17 @@ void stall_format(const struct served *s, uint16_t group, char *buf, uint64_t no
 	look(s, now_ns);
 	psi_update(&g->psi, now_ns);
 	(void)psi_format(&g->psi, buf, PSI_TEXT_MAX);
+}
+
+void stall_read_all(const struct served *s, uint64_t now_ns, uint32_t groups, struct psi *ret)
+{
+	look(s, now_ns);
+	for (uint32_t g = 0; g < groups; g++) {
+		struct group_stall *stall = &s->stalls->group[g];
+
+		if (stall->generation != s->seg.limits->group[g].generation + 1)
+			continue;
+		psi_update(&stall->psi, now_ns);
+		ret[g] = stall->psi;
+	}
 }

@@ -9,10 +9,17 @@
 #ifndef CONTROLD_STALL_H
 #define CONTROLD_STALL_H
 
+#include "controld/psi.h"
 #include "controld/served.h"
 
 /* The text of memory.pressure; `buf` has PSI_TEXT_MAX bytes. */
 void stall_format(const struct served *s, uint16_t group, char *buf, uint64_t now_ns);
+
+/* Copies what all groups have, by index; of those that never stalled, zeros. */
+void stall_read_all(const struct served *s, uint64_t now_ns, uint32_t groups, struct psi *ret);
+
+/* What is known of a group's stalls by now. */
+const struct psi *stall_psi(const struct served *s, uint16_t group, uint64_t now_ns);
 
 /* The stage. */
 void stall(struct served *s, uint64_t now_ns);

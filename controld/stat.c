@@ -115,3 +115,50 @@ void stat_take(const struct served *s, uint16_t group, const struct snapshot *sn
 	ret[STAT_UNTOUCHED] = p->untouched;
 	ret[STAT_STOCK] = p->usage > p->current ? p->usage - p->current : 0;
 }
+
+/* ---- all groups at once ---------------------------------------------------------------------- */
+
+static void add_to_groups(const struct served *s, uint32_t member, bool thorough, uint32_t groups,
+			  uint64_t (*ret)[STATS])
+{
+	struct member *m = member_of(&s->seg, member);
+	int64_t purgeable = (int64_t)mc_load_relaxed(&m->purgeable);
+	uint16_t here = mc_load_full(&m->group);
+	struct world_usage usage = { 0 };
+
+	if (here >= groups)
+		return;
+	if (thorough)
+		(void)s->daemon->world->usage((pid_t)member_pid(mc_load_full(&m->state)), &usage);
+	ret[here][STAT_FILE] += usage.file;
+	ret[here][STAT_SWAP] += usage.swap;
+	ret[here][STAT_PURGEABLE] += purgeable > 0 ? (uint64_t)purgeable : 0;
+	if (!is_committing(s, here))
+		ret[here][STAT_UNACCOUNTED] += s->watch[member].look.missing;
+	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX; i++) {
+		uint32_t account = mc_load_full(&m->account[i]);
+		uint64_t meta = account ? mc_load_full(&account_of(&s->seg, account - 1)->meta) : 0;
+
+		if (account && account_meta_resource(meta) == RESOURCE_MEMORY && account_meta_group(meta) < groups)
+			add_account(s, member, account - 1, &usage, ret[account_meta_group(meta)]);
+	}
+}
+
+void stat_take_all(const struct served *s, const struct snapshot *snap, bool thorough, uint64_t (*ret)[STATS])
+{
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
+		add_to_groups(s, i, thorough, snap->groups, ret);
+	for (int depth = GROUP_DEPTH_MAX; depth > 0; depth--)
+		for (uint32_t g = 1; g < snap->groups; g++) {
+			uint16_t parent = group_parent(&s->seg, (uint16_t)g);
+
+			for (unsigned i = 0; s->seg.limits->group[g].depth == depth && parent < snap->groups && i < STATS; i++)
+				ret[parent][i] += ret[g][i];
+		}
+	for (uint32_t g = 0; g < snap->groups; g++) {
+		const struct snapshot_pool *p = &snap->pool[g];
+
+		ret[g][STAT_UNTOUCHED] = p->untouched;
+		ret[g][STAT_STOCK] = p->usage > p->current ? p->usage - p->current : 0;
+	}
+}

@@ -9,6 +9,8 @@
 #include "accounting/snapshot.h"
 #include "controld/served.h"
 
+#include <stdbool.h>
+
 enum stat_row {
 #define STAT(id, name, sentence) STAT_##id,
 #include "accounting/stats.def"
@@ -18,5 +20,9 @@ enum stat_row {
 
 /* Fills ret[STATS], in pages. The snapshot is one of residency_snapshot. Reads /proc for each member. */
 void stat_take(const struct served *s, uint16_t group, const struct snapshot *snap, uint64_t *ret);
+
+/* The same for all groups in one pass: ret[group][STATS], zeroed before. Without `thorough` /proc is not read: then file,
+ * swap, what is locked and main stacks are not told apart. */
+void stat_take_all(const struct served *s, const struct snapshot *snap, bool thorough, uint64_t (*ret)[STATS]);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "accounting/tree.h"
 #include "controld/daemon.h"
+#include "controld/notify.h"
 
 #include <errno.h>
 
@@ -64,6 +65,7 @@ static int remove_one(struct served *s, uint16_t group)
 			return -EBUSY;
 		}
 	tree_unlink(&s->seg, group);
+	notify_group_gone(s, group);
 	s->is_lingering = true;
 	return 0;
 }

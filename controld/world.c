@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -237,6 +238,64 @@ static int real_proportional(pid_t pid, unsigned sharers, uint64_t *ret_pages)
 	return tid ? read_proportional(tid, ret_pages) : err;
 }
 
+/* A line of a file of /proc/PID, in pages. */
+static int read_line(pid_t pid, const char *file, const char *name, uint64_t *ret_pages)
+{
+	FILE *f = open_proc(pid, file);
+	uint64_t pages = UINT64_MAX;
+	char line[128];
+
+	if (!f)
+		return proc_error();
+	while (pages == UINT64_MAX && fgets(line, sizeof(line), f))
+		take_pages(line, name, &pages);
+	(void)fclose(f);
+	*ret_pages = pages == UINT64_MAX ? 0 : pages; /* dying */
+	return 0;
+}
+
+/* The rollup walks over all pages: only where there is anything to be divided. */
+static int real_swapped(pid_t pid, bool shares, uint64_t *ret_pages)
+{
+	uint64_t part;
+	int err = read_line(pid, "status", "VmSwap:", ret_pages);
+
+	if (!err && shares && *ret_pages && read_line(pid, "smaps_rollup", "SwapPss:", &part) == 0)
+		*ret_pages = part;
+	return err;
+}
+
+static int real_used(pid_t pid, smaps_take *take, void *to)
+{
+	static char text[32 << 10];
+	char path[64];
+	int fd, err;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return proc_error();
+	err = smaps_walk(fd, text, sizeof(text), take, to);
+	(void)close(fd);
+	return err;
+}
+
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+
+static int real_advise(pid_t pid, uint64_t start, uint64_t size, int advice)
+{
+	struct iovec part = { (void *)(uintptr_t)start, size }; /* NOLINT: of another process */
+	int fd = real_pidfd_open(pid), err;
+
+	if (fd < 0)
+		return fd;
+	err = syscall(SYS_process_madvise, fd, &part, 1, advice, 0) < 0 ? -errno : 0;
+	(void)close(fd);
+	return err;
+}
+
 static bool is_counters(const char *line, dev_t device, ino_t counters)
 {
 	unsigned major_number, minor_number;
@@ -346,6 +405,9 @@ const struct world world_real = {
 	.resident = real_resident,
 	.proportional = real_proportional,
 	.faults = real_faults,
+	.swapped = real_swapped,
+	.used = real_used,
+	.advise = real_advise,
 	.spent_ns = real_spent_ns,
 	.host = real_host,
 	.ran_ns = real_ran_ns,

@@ -3,6 +3,8 @@
 #ifndef CONTROLD_WORLD_H
 #define CONTROLD_WORLD_H
 
+#include "accounting/smaps.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -79,6 +81,12 @@ struct world {
 	int (*start_time)(pid_t pid, uint64_t *ret_ticks);
 	int (*usage)(pid_t pid, struct world_usage *ret);
 	int (*resident)(pid_t pid, struct world_resident *ret);
+	/* Its pages in swap; what relatives share is divided where it `shares`. */
+	int (*swapped)(pid_t pid, bool shares, uint64_t *ret_pages);
+	/* Its mappings as smaps has them: walks all pages. */
+	int (*used)(pid_t pid, smaps_take *take, void *to);
+	/* process_madvise. -EPERM: we may not. */
+	int (*advise)(pid_t pid, uint64_t start, uint64_t size, int advice);
 	/* Page faults served without a disk, since the process began. */
 	int (*faults)(pid_t pid, uint64_t *ret);
 	uint64_t (*spent_ns)(void); /* processor time of this thread */

@@ -7,30 +7,19 @@
  */
 #include "memctl/client.h"
 
-#include "memctl/connect.h"
 #include "memctl/error.h"
+#include "memctl/reconnect.h"
+#include "memctl/subscribe.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define CLIENT_MAGIC     0x6d656d63u
-#define PACKET_MAX       65536
 #define PROTOCOL_VERSION 1
 #define GREET_TRIES      5
-
-struct memctl {
-	unsigned magic;
-	unsigned flags; /* MEMCTL_NO_START */
-	char dir[CONNECT_DIR_MAX];
-	pthread_mutex_t lock; /* guards what follows */
-	int fd;               /* -1: none now */
-	pid_t peer;
-	char packet[PACKET_MAX + 1]; /* the last answer */
-};
 
 const char *memctl_version(void)
 {
@@ -53,23 +42,38 @@ json_t *client_new_request(const char *op, const char *group)
 	return request;
 }
 
-static void drop(struct memctl *m)
+void client_drop(struct memctl *m)
 {
 	if (m->fd >= 0)
 		(void)close(m->fd);
 	m->fd = -1;
+	reconnect_wake(m);
 }
 
-static int send_packet(struct memctl *m, const char *text, size_t n)
+static int send_packet(struct memctl *m, const char *text, size_t n, int passed)
 {
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .header = { .cmsg_len = CMSG_LEN(sizeof(int)),
+				  .cmsg_level = SOL_SOCKET,
+				  .cmsg_type = SCM_RIGHTS } };
+	struct iovec iov = { .iov_base = (char *)(uintptr_t)text, .iov_len = n };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t sent;
 
-	if (n > PACKET_MAX)
+	if (passed >= 0) {
+		memcpy(CMSG_DATA(&control.header), &passed, sizeof(passed));
+		message.msg_control = control.room;
+		message.msg_controllen = sizeof(control.room);
+	}
+
+	if (n > CLIENT_PACKET_MAX)
 		return error_set(-EMSGSIZE,
 				 "the request is longer than %d bytes: give fewer keys or values",
-				 PACKET_MAX);
+				 CLIENT_PACKET_MAX);
 	do
-		sent = send(m->fd, text, n, MSG_NOSIGNAL);
+		sent = sendmsg(m->fd, &message, MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
 	return sent < 0 ? -errno : 0;
 }
@@ -78,7 +82,7 @@ static int receive_failed(struct memctl *m, ssize_t got)
 {
 	int err = got < 0 ? -errno : -ECONNRESET;
 
-	drop(m);
+	client_drop(m);
 	if (err == -EAGAIN)
 		return error_set(-ETIMEDOUT, "the daemon (pid %d) does not answer; is it stopped?",
 				 (int)m->peer);
@@ -94,17 +98,17 @@ static int receive_packet(struct memctl *m, json_t **ret)
 	ssize_t got;
 
 	do
-		got = recv(m->fd, m->packet, PACKET_MAX, MSG_TRUNC);
+		got = recv(m->fd, m->packet, CLIENT_PACKET_MAX, MSG_TRUNC);
 	while (got < 0 && errno == EINTR);
 	if (got <= 0)
 		return receive_failed(m, got);
-	*ret = got > PACKET_MAX ? NULL : json_loadb(m->packet, (size_t)got, 0, &why);
+	*ret = got > CLIENT_PACKET_MAX ? NULL : json_loadb(m->packet, (size_t)got, 0, &why);
 	if (json_is_object(*ret))
 		return 0;
 	json_decref(*ret);
-	drop(m);
+	client_drop(m);
 	return error_set(-EPROTO, "the daemon (pid %d) speaks another protocol: %s", (int)m->peer,
-			 got > PACKET_MAX ? "its answer is too long" : why.text);
+			 got > CLIENT_PACKET_MAX ? "its answer is too long" : why.text);
 }
 
 /* The daemon's own sentence, where it said no. */
@@ -120,11 +124,10 @@ static int judge(json_t *reply)
 	return error_set(err, "%s", words ? words : strerror(-err));
 }
 
-/* One round on an open connection. -EPIPE: nothing was sent. */
-static int exchange(struct memctl *m, const char *text, json_t **ret_reply)
+int client_exchange(struct memctl *m, const char *text, int passed, json_t **ret_reply)
 {
 	json_t *reply;
-	int err = send_packet(m, text, strlen(text));
+	int err = send_packet(m, text, strlen(text), passed);
 
 	if (err == -EPIPE || err == -ECONNRESET || err == -ENOTCONN)
 		return -EPIPE;
@@ -149,7 +152,7 @@ static int check_version(struct memctl *m, json_t *hello)
 
 	if (v == PROTOCOL_VERSION)
 		return 0;
-	drop(m);
+	client_drop(m);
 	return error_set(-EPROTO,
 			 "the daemon (pid %d) speaks version %d of the protocol, this memctl %d; "
 			 "'memctl daemon stop' and try again",
@@ -158,51 +161,58 @@ static int check_version(struct memctl *m, json_t *hello)
 
 /* A connection that was queued for a daemon that has died since is reset: the next meets another
  * one. */
-static int greet(struct memctl *m, json_t **ret_hello)
+static int greet(struct memctl *m, bool may_start, json_t **ret_hello)
 {
 	int err = -EPIPE;
 
 	for (int tries = 0; tries < GREET_TRIES && (err == -EPIPE || err == -ECONNRESET); tries++) {
-		int fd = m->flags & MEMCTL_NO_START ? connect_socket(m->dir)
-						    : connect_or_start(m->dir);
+		int fd = !may_start || m->flags & MEMCTL_NO_START ? connect_socket(m->dir)
+								  : connect_or_start(m->dir);
 
 		if (fd < 0)
 			return fd;
 		m->fd = fd;
 		m->peer = connect_peer(fd);
-		err = exchange(m, "{\"v\":1,\"op\":\"hello\"}", ret_hello);
+		err = client_exchange(m, "{\"v\":1,\"op\":\"hello\"}", -1, ret_hello);
 		if (err)
-			drop(m);
+			client_drop(m);
 	}
 	return err == -EPIPE ? error_set(-ECONNREFUSED, "the daemon (pid %d) turns this user away",
 					 (int)m->peer)
 			     : err;
 }
 
-static int connect_now(struct memctl *m)
+int client_connect(struct memctl *m, bool may_start)
 {
 	json_t *hello;
-	int err = greet(m, &hello);
+	int err;
 
+	if (m->fd >= 0)
+		return 0;
+	err = greet(m, may_start, &hello);
 	if (err)
 		return err;
 	err = check_version(m, hello);
 	json_decref(hello);
+	if (!err)
+		err = subscribe_again(m);
+	if (!err)
+		reconnect_wake(m);
 	return err;
 }
 
-static int round_trip(struct memctl *m, const char *text, json_t **ret_reply)
+int client_round_trip(struct memctl *m, const char *text, int passed, json_t **ret_reply)
 {
 	int err = -EPIPE;
 
 	for (int tries = 0; err == -EPIPE && tries < 2; tries++) {
-		int connected = m->fd >= 0 ? 0 : connect_now(m);
+		int connected = client_connect(m, true);
 
 		if (connected)
 			return connected;
-		err = exchange(m, text, ret_reply);
+		err = client_exchange(m, text, passed, ret_reply);
 		if (err == -EPIPE)
-			drop(m);
+			client_drop(m);
 	}
 	return err == -EPIPE
 		       ? error_set(-ECONNRESET, "the daemon ends as soon as it is asked; try again")
@@ -218,7 +228,7 @@ int client_request(struct memctl *m, json_t *request, json_t **ret_reply)
 	if (!text)
 		return error_set(-EINVAL, "what was given is not UTF-8 text");
 	(void)pthread_mutex_lock(&m->lock);
-	err = round_trip(m, text, ret_reply);
+	err = client_round_trip(m, text, -1, ret_reply);
 	(void)pthread_mutex_unlock(&m->lock);
 	free(text);
 	return err;
@@ -286,12 +296,13 @@ int memctl_open(const char *dir, unsigned flags, struct memctl **ret)
 	m->magic = CLIENT_MAGIC;
 	m->flags = flags;
 	m->fd = -1;
+	m->wake = -1;
 	(void)pthread_mutex_init(&m->lock, NULL);
 	err = flags & ~MEMCTL_NO_START
 		      ? error_set(-EINVAL, "memctl_open: unknown flags 0x%x", flags)
 		      : connect_find_dir(dir, m->dir);
 	if (!err)
-		err = connect_now(m);
+		err = client_connect(m, true);
 	if (err)
 		memctl_close(m);
 	else
@@ -303,7 +314,9 @@ void memctl_close(struct memctl *m)
 {
 	if (!m)
 		return;
-	drop(m);
+	reconnect_stop(m);
+	client_drop(m);
+	subscribe_forget(m);
 	(void)pthread_mutex_destroy(&m->lock);
 	m->magic = 0;
 	free(m);

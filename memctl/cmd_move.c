@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* memctl move: moves a running process to another group. */
 #include "memctl/command.h"
+#include "memctl/progress.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -61,7 +62,9 @@ int cmd_move(int argc, char **argv)
 	m = command_open("move");
 	if (!m)
 		return SAY_FAILED;
+	progress_start("move", w.word[1]);
 	err = memctl_move(m, pid, w.word[1], charges);
+	progress_stop();
 	memctl_close(m);
 	return err ? say_error("move", err) : 0;
 }

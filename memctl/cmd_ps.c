@@ -50,7 +50,7 @@ static int add(const struct memctl_member *member, void *arg)
 	table_number(t, (uint64_t)member->pid);
 	table_text(t, member->group);
 	table_number(t, member->held);
-	table_number(t, member->refused);
+	table_number_coloured(t, member->refused, member->refused ? "\033[31m" : "");
 	table_text(t, member->state);
 	table_text(t, member->flags);
 	table_text(t, member->comm);
@@ -66,6 +66,8 @@ int cmd_ps(int argc, char **argv)
 	int err;
 
 	command_parse(&usage, argc, argv, &local, &w);
+	if (!w.output.sort && output_is_for_people(&w.output) && w.output.format == OUTPUT_TABLE)
+		w.output.sort = "held"; /* who is looked for is mostly large */
 	m = command_open("ps");
 	if (!m)
 		return SAY_FAILED;

@@ -3,6 +3,7 @@
 #include "memctl/command.h"
 
 #include "accounting/units.h"
+#include "memctl/progress.h"
 
 #include <stdio.h>
 
@@ -45,7 +46,9 @@ int cmd_reclaim(int argc, char **argv)
 	m = command_open("reclaim");
 	if (!m)
 		return SAY_FAILED;
+	progress_start("reclaim", w.word[0]);
 	err = memctl_reclaim(m, w.word[0], w.word[1], &bytes);
+	progress_stop();
 	memctl_close(m);
 	if (err)
 		return say_error("reclaim", err);

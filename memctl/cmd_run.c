@@ -26,6 +26,8 @@ enum {
 	KEY_KEEP,
 	KEY_REPORT,
 	KEY_JSON,
+	KEY_PROFILE,
+	KEY_PROFILE_RATE,
 };
 
 static const struct argp_option options[] = {
@@ -35,16 +37,21 @@ static const struct argp_option options[] = {
 	{ "low", KEY_LOW, "SIZE", 0, "memory.low", 2 },
 	{ "min", KEY_MIN, "SIZE", 0, "memory.min", 2 },
 	{ "soft", KEY_SOFT, "SIZE", 0, "memory.soft", 2 },
-	{ "swap-max", KEY_SWAP_MAX, "SIZE", 0, "memory.swap.max (not in this version)", 2 },
-	{ "device-max", KEY_DEVICE_MAX, "[REGION=]SIZE", 0, "dmem.max (not in this version)", 2 },
+	{ "swap-max", KEY_SWAP_MAX, "SIZE", 0, "memory.swap.max of the group", 2 },
+	{ "device-max", KEY_DEVICE_MAX, "[REGION=]SIZE", 0, "dmem.max of one device, or of all", 2 },
 	{ "set", KEY_SET, "KEY=VALUE", 0, "Any other key; may be repeated", 2 },
 	{ "oom", KEY_OOM, "POLICY", 0, "memory.oom.policy: fail, kill or wait", 2 },
-	{ "need", KEY_NEED, "SIZE", 0, "Wait until so much is free in the group and all above it",
-	  3 },
+	{ "need", KEY_NEED, "SIZE", 0,
+	  "Wait until so much is free in the group and all above it, and keep it for COMMAND", 3 },
 	{ "keep", KEY_KEEP, NULL, 0, "Keep the group that was made", 3 },
 	{ "report", KEY_REPORT, "FILE", OPTION_ARG_OPTIONAL,
 	  "Print a report at the end (to stderr)", 4 },
 	{ "json", KEY_JSON, NULL, 0, "The report as JSON", 4 },
+	{ "profile", KEY_PROFILE, "FILE", OPTION_ARG_OPTIONAL,
+	  "Record which code asks for memory; at the end print it (to stderr), or write FILE (.svg, .json, .pb.gz, .folded, "
+	  "else text)",
+	  4 },
+	{ "profile-rate", KEY_PROFILE_RATE, "SIZE", 0, "One sample every SIZE bytes on average (512K)", 4 },
 	{ 0 },
 };
 
@@ -56,6 +63,7 @@ struct wish {
 	uint64_t need; /* bytes; 0: none */
 	bool keep;
 	struct run_report *report;
+	struct run_profile profile;
 };
 
 static void add_setting(struct wish *w, const char *key, const char *value,
@@ -94,6 +102,20 @@ static bool is_limit(int key, const char **ret_name)
 	return true;
 }
 
+/* REGION=SIZE is "REGION SIZE" of the key; a name of a region has no '='. */
+static void add_device_max(struct wish *w, const char *text, const struct argp_state *state)
+{
+	const char *sign = strchr(text, '=');
+	char *value;
+
+	if (asprintf(&value, "%.*s %s", sign ? (int)(sign - text) : 3, sign ? text : "all", sign ? sign + 1 : text) < 0) {
+		argp_error(state, "no memory left");
+		return;
+	}
+	add_setting(w, "dmem.max", value, state);
+	free(value);
+}
+
 static error_t option(int key, char *arg, struct argp_state *state)
 {
 	struct wish *w = state->input;
@@ -108,9 +130,7 @@ static error_t option(int key, char *arg, struct argp_state *state)
 		w->group = arg;
 		return 0;
 	case KEY_DEVICE_MAX:
-		argp_failure(state, SAY_RUN_FAILED, 0,
-			     "--device-max: device memory is not in this version; "
-			     "run without it");
+		add_device_max(w, arg, state);
 		return 0;
 	case KEY_SET:
 		add_setting(w, "", arg, state);
@@ -130,6 +150,14 @@ static error_t option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_JSON:
 		w->report->asked = w->report->json = true;
+		return 0;
+	case KEY_PROFILE:
+		w->profile.asked = true;
+		w->profile.file = arg;
+		return 0;
+	case KEY_PROFILE_RATE:
+		w->profile.asked = true;
+		w->profile.rate = arg;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -165,19 +193,23 @@ static void leave(struct memctl *m, const struct run_group *g)
 	memctl_close(m);
 }
 
-static int run_in(struct memctl *m, const struct run_target *t, const struct run_group *g,
-		  struct run_report *r)
+static int run_in(struct memctl *m, struct run_target *t, const struct run_group *g,
+		  struct run_report *r, struct run_keep *keep, struct run_profile *profile)
 {
 	struct run_child child;
-	int status = run_target_set_environment(t, memctl_dir(m), g->path);
+	int status;
 
+	t->on_device = run_device_is_wanted(m, g->path);
+	status = run_target_set_environment(t, memctl_dir(m), g->path);
+	if (!status)
+		status = run_profile_start(profile);
 	if (!status) {
 		run_report_read(m, g->path, &r->before);
 		status = run_child_start(t, memctl_dir(m), g->path, &child);
 	}
 	if (status)
 		return status;
-	run_child_wait(&child);
+	run_child_wait(&child, keep);
 	run_report_read(m, g->path, &r->after);
 	r->target = t;
 	r->group = g;
@@ -185,11 +217,13 @@ static int run_in(struct memctl *m, const struct run_target *t, const struct run
 	run_child_settle(&child, m, g->path);
 	run_orphans_settle(m);
 	run_report_print(m, r);
+	run_profile_write(profile, g->path);
 	return child.status;
 }
 
-static int run_for(struct memctl *m, const struct wish *w, const struct run_target *t)
+static int run_for(struct memctl *m, struct wish *w, struct run_target *t)
 {
+	struct run_keep keep = { 0 };
 	struct run_group group;
 	int err = run_group_make(m, w->group, w->keep, (const char *const *)w->setting, &group);
 	int status;
@@ -198,8 +232,9 @@ static int run_for(struct memctl *m, const struct wish *w, const struct run_targ
 		memctl_close(m);
 		return fail(err);
 	}
-	err = w->need ? run_group_wait_for_room(m, &group, w->need) : 0;
-	status = err ? fail(err) : run_in(m, t, &group, w->report);
+	err = w->need ? run_keep_wait(m, &group, w->need, &keep) : 0;
+	status = err ? fail(err) : run_in(m, t, &group, w->report, &keep, &w->profile);
+	run_keep_close(&keep);
 	leave(m, &group);
 	return status;
 }

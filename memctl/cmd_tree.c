@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DEPTH_MAX      32
 #define LINE_MAX_BYTES 512
@@ -75,14 +76,19 @@ static int print(const struct groups *g, const struct output *o)
 {
 	const struct strokes *s = output_has_boxes() ? &boxes : &letters;
 	bool open[DEPTH_MAX] = { false };
-	struct table *t = table_new("group", groups_columns, GROUPS_COLUMNS);
+	struct table_column columns[GROUPS_COLUMNS + 1];
+	struct table *t = table_new("group", columns, GROUPS_COLUMNS + 1);
 	int bad;
 
+	memcpy(columns, groups_columns, sizeof(groups_columns));
+	columns[GROUPS_COLUMNS] = (struct table_column){ "used", TABLE_NOTE, "part of the limit, for people" };
 	for (size_t i = 0; i < g->n; i++) {
-		char line[LINE_MAX_BYTES];
+		char line[LINE_MAX_BYTES], bar[GROUPS_BAR];
 
 		draw(g, i, open, s, line);
 		groups_add(t, &g->row[i], o->sort ? g->row[i].path : line);
+		groups_bar(&g->row[i], bar);
+		table_text_shown(t, strchr(bar, '[') ? strchr(bar, ']') + 2 : "", bar);
 	}
 	bad = table_print(t, "tree", o);
 	table_free(t);
@@ -98,8 +104,11 @@ int cmd_tree(int argc, char **argv)
 	int err;
 
 	command_parse(&usage, argc, argv, NULL, &w);
-	if (w.output.format == OUTPUT_TABLE && !w.output.fields)
-		w.output.fields = "group,current,max,members";
+	if (!w.output.fields && w.output.format != OUTPUT_TABLE)
+		w.output.fields = "group,current,max,members,members_local";
+	else if (!w.output.fields)
+		w.output.fields = output_is_for_people(&w.output) && isatty(STDOUT_FILENO) ? "group,current,max,used,members" :
+											    "group,current,max,members";
 	group = w.count ? w.word[0] : "/";
 	m = command_open("tree");
 	if (!m)

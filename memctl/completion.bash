@@ -16,6 +16,7 @@ _memctl_options() {
 
 _memctl_words() { # COMMAND CURRENT PREVIOUS
 	case $1:$2:$3 in
+	plot:*:-o | plot:*:--file) compgen -f -- "$2" ;;
 	*:*:-o | *:*:--output) echo table json jsonl csv openmetrics ;;
 	run:*:-g | run:*:--group) _memctl_groups ;;
 	*:-*:*) _memctl_options "$1" ;;
@@ -23,6 +24,12 @@ _memctl_words() { # COMMAND CURRENT PREVIOUS
 	move:*:-c | move:*:--charges) echo anon file anon,file ;;
 	move:*:move) memctl daemon status >/dev/null 2>&1 && memctl ps -f pid --no-header 2>/dev/null ;;
 	help:*) memctl help --names ;;
+	top:* | export:* | version:*) ;;
+	doctor:*) compgen -c -- "$2" ;;
+	watch:*:watch) _memctl_groups ;;
+	watch:*:--exec | watch:*:--count | watch:*:--timeout) ;;
+	watch:*::) echo low medium critical some: full: ;;
+	watch:*) echo usage: memsw: pressure: oom events stall: removed dmem: dmem-pressure: ;;
 	get:*:get | set:*:set) _memctl_groups ;;
 	get:*) _memctl_keys ;;
 	set:*) _memctl_keys | sed 's/$/=/' ;;
@@ -59,8 +66,9 @@ _memctl() {
 		fi
 		return
 	fi
+	[[ $current == : ]] && current='' previous=: # bash makes a word of each colon
 	mapfile -t COMPREPLY < <(compgen -W "$(_memctl_words "$command" "$current" "$previous")" -- "$current")
-	[[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace 2>/dev/null
+	[[ ${COMPREPLY[0]-} == *[=:] ]] && compopt -o nospace 2>/dev/null
 	return 0
 }
 

@@ -5,11 +5,14 @@
 #include "memctl/error.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define COLOUR_NEAR "\033[33m" /* from 3/4 of the limit: yellow */
 #define COLOUR_FULL "\033[31m" /* from 15/16: red */
+#define COLOUR_OFF  "\033[0m"
+#define BAR_INSIDE  10
 
 const struct table_column groups_columns[GROUPS_COLUMNS] = {
 	{ "group", TABLE_TEXT, "path of the group" },
@@ -96,6 +99,20 @@ static const char *colour_of(const struct memctl_group *g)
 	if (g->max == MEMCTL_MAX || g->current < g->max - g->max / 4)
 		return "";
 	return g->current < g->max - g->max / 16 ? COLOUR_NEAR : COLOUR_FULL;
+}
+
+/* "[||||||    ]  61%", red and with # from 15/16 on. */
+void groups_bar(const struct memctl_group *g, char buf[GROUPS_BAR])
+{
+	double part = g->max ? (double)g->current / (double)g->max : 1;
+	int full = part >= 1 ? BAR_INSIDE : (int)(part * BAR_INSIDE + 0.5);
+	const char *colour = output_has_colour() ? colour_of(g) : "";
+
+	*buf = 0;
+	if (g->max == MEMCTL_MAX)
+		return;
+	(void)snprintf(buf, GROUPS_BAR, "%s[%.*s%*s] %3.0f%%%s", colour, full, part >= 0.9375 ? "##########" : "||||||||||",
+		       BAR_INSIDE - full, "", part * 100, *colour ? COLOUR_OFF : "");
 }
 
 void groups_add(struct table *t, const struct memctl_group *g, const char *shown)

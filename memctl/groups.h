@@ -25,6 +25,11 @@ int groups_read_top(struct memctl *m, const char *group, struct groups *ret);
 /* Adds one group's row; `shown` is its name for people. */
 void groups_add(struct table *t, const struct memctl_group *g, const char *shown);
 
+#define GROUPS_BAR 48
+
+/* What is used of its limit, for people: "[||||||    ]  61%"; "" without a limit. */
+void groups_bar(const struct memctl_group *g, char buf[GROUPS_BAR]);
+
 void groups_free(struct groups *g);
 
 #endif

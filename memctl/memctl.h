@@ -22,6 +22,7 @@
 #define MEMCTL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -138,6 +139,76 @@ int memctl_kill(struct memctl *m, const char *group, int signal);
  * "anon,file" or "" (nothing); NULL: as the group's memory.move_charge_at_immigrate says. -ESRCH: no
  * such member. */
 int memctl_move(struct memctl *m, pid_t pid, const char *group, const char *charges);
+
+/* ---- events ------------------------------------------------------------------------------ */
+
+/* Subscribes to an event of a group: "usage:64M", "pressure:medium,hierarchy", "oom", "events", "removed" and the others
+ * of memctl(1). Returns an eventfd, non-blocking, close-on-exec and the library's: it can be read as long as something
+ * has happened since it was read last, and counts how often. -EMFILE: no descriptor is left here or in the daemon.
+ * When the daemon goes away and another comes (after a second it is started, unless MEMCTL_NO_START), the subscription
+ * goes on with the same descriptor; then it can be read once, for something may have been missed. A thread that takes
+ * no signals sees to that; it is started with the first subscription. */
+int memctl_subscribe(struct memctl *m, const char *group, const char *event);
+
+struct memctl_notice {
+	uint64_t fired;	 /* notifications since the last look */
+	unsigned missed; /* how often the daemon has gone away since then; each time something may have been missed */
+	bool is_removed; /* the group is gone: nothing more comes, unsubscribe */
+};
+
+/* Reads the descriptor of a subscription and says what it has to tell; does not wait for anything to happen. Who reads the
+ * descriptor himself learns that something happened, not whether it was one of the last two. -EBADF: no
+ * subscription's. */
+int memctl_notice(struct memctl *m, int fd, struct memctl_notice *ret);
+
+/* Ends a subscription and closes its descriptor; memctl_close does so for all. -EBADF: no subscription's. */
+int memctl_unsubscribe(struct memctl *m, int fd);
+
+/* ---- a program that cooperates ------------------------------------------------------------ */
+
+/* These are for the member itself: no connection, no daemon. In a process that is no member (it was not started by
+ * `memctl run`) they do nothing and answer as if there were no limit. Not in signal handlers. */
+
+struct memctl_self_usage {
+	uint64_t held;    /* bytes charged to this process */
+	uint64_t unused;  /* of them: free in malloc's heap, given back when asked for */
+	uint64_t current; /* bytes charged to its group and those below */
+	uint64_t max;     /* the least memory.max of its group and those above; MEMCTL_MAX */
+	uint64_t room;    /* what could be charged now; MEMCTL_MAX */
+	uint64_t more[3]; /* 0 */
+};
+
+/* What this process holds, and how near its limits are. As charged: what was asked for a moment ago and not touched
+ * yet counts, unlike in memory.current. 1 us. */
+int memctl_self_usage(struct memctl_self_usage *ret);
+
+/* Gives up to `bytes` back, by free or by unmapping, and returns how many. */
+typedef uint64_t memctl_shrinker_fn(void *arg, uint64_t bytes);
+
+/* `fn` is called when memory is short in a group of this process and what the heap does not use was not enough: in a
+ * thread of the library's own, one shrinker at a time, with all signals blocked. It may not wait for what another thread
+ * does inside malloc, fork, setuid or the like (they wait for the shrinker), so locks that are held there it takes by
+ * trylock; nor may it register or unregister. After fork the child has the same shrinkers. -ENOSPC: there are 64. */
+int memctl_shrinker_register(memctl_shrinker_fn *fn, void *arg);
+
+/* Not called any more, nor running, when this returns. */
+int memctl_shrinker_unregister(memctl_shrinker_fn *fn, void *arg);
+
+/* On: the contents of these private anonymous pages may be dropped when memory is short, those that were switched on
+ * first before others. Off: they are kept from now on; returns 1 when some were dropped in between (they read as
+ * zeros), else 0. Only pages wholly inside [addr, addr + len) take part. Reading or writing them while it is on is
+ * allowed and keeps nothing; switch it off before the memory is freed. -EINVAL: no such addresses; -ENOSPC: more than
+ * 65,536 ranges. In a group with memory.charge=commit nothing is ever dropped. */
+int memctl_volatile(void *addr, size_t len, bool on);
+
+/* Charges memory that passes by malloc and mmap, before it is taken: raw system calls, a device's ("memory" or the name
+ * of a region). Bytes are rounded up to pages. -ENOMEM: refused, after all that would have been tried for malloc;
+ * -ENODEV: no such resource. With memory.charge=resident what is charged to "memory" is made true later by what
+ * becomes resident, as everything is; memory that the kernel never counts for a process needs memory.charge=commit. */
+int memctl_charge(const char *resource, uint64_t bytes);
+
+/* Gives back what was charged by memctl_charge. -EINVAL: it is less than that; nothing is done then. */
+int memctl_uncharge(const char *resource, uint64_t bytes);
 
 /* ---- the daemon -------------------------------------------------------------------------- */
 

@@ -240,20 +240,29 @@ static bool has_ended(struct run_child *c)
 	return true;
 }
 
-void run_child_wait(struct run_child *c)
+/* While room is kept, not longer than until the next look at it. */
+static int wait_for_signal(const sigset_t *set, siginfo_t *info, struct run_keep *keep)
+{
+	const struct timespec look = { .tv_nsec = KEEP_LOOK_MS * 1000000L };
+
+	return run_keep_follow(keep) ? sigtimedwait(set, info, &look) : sigwaitinfo(set, info);
+}
+
+void run_child_wait(struct run_child *c, struct run_keep *keep)
 {
 	sigset_t set;
 
 	fill_passed(&set);
 	while (!has_ended(c)) {
 		siginfo_t info;
-		int signal = sigwaitinfo(&set, &info);
+		int signal = wait_for_signal(&set, &info, keep);
 
 		if (signal == SIGCHLD)
 			follow_stop(c);
 		else if (signal > 0)
 			pass_on(c, &info);
 	}
+	run_keep_close(keep);
 	run_orphans_adopt(false); /* not a daemon that is started from now on */
 }
 

@@ -2,19 +2,15 @@
 /* memctl run: the group that COMMAND runs in. */
 #include "memctl/run.h"
 
-#include "accounting/units.h"
 #include "memctl/error.h"
-#include "memctl/say.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define NAMES_MAX 100 /* groups of earlier processes with our pid that were kept */
-#define LOOK_NS   100000000L
 
 static int use_named(struct memctl *m, const char *named, const char *const *settings,
 		     struct run_group *ret)
@@ -80,56 +76,4 @@ bool run_group_up(char *path)
 		return false;
 	slash[slash == path] = 0;
 	return true;
-}
-
-/* 0: there is room; 1: not now; negative: never. */
-static int look_at(struct memctl *m, const char *path, uint64_t need)
-{
-	char size[UNITS_BUF], limit[UNITS_BUF];
-	uint64_t max, current;
-	int err = memctl_get_number(m, path, "memory.max", &max);
-
-	if (!err)
-		err = memctl_get_number(m, path, "memory.current", &current);
-	if (err || max == MEMCTL_MAX)
-		return err;
-	if (max < need)
-		return error_set(-E2BIG, "%s can never be free in %s, whose memory.max is %s",
-				 units_format(need, size), path, units_format(max, limit));
-	return current > max - need;
-}
-
-static int look_at_all(struct memctl *m, const struct run_group *g, uint64_t need, char *ret_full)
-{
-	char path[GROUP_PATH_MAX];
-	int full = 0;
-
-	strcpy(path, g->path);
-	do {
-		int err = look_at(m, path, need);
-
-		if (err < 0)
-			return err;
-		if (err && !full)
-			strcpy(ret_full, path);
-		full |= err;
-	} while (run_group_up(path));
-	return full;
-}
-
-int run_group_wait_for_room(struct memctl *m, const struct run_group *g, uint64_t need)
-{
-	const struct timespec pause = { .tv_nsec = LOOK_NS };
-	char full[GROUP_PATH_MAX], size[UNITS_BUF];
-	bool said = false;
-	int err;
-
-	while ((err = look_at_all(m, g, need, full)) == 1) {
-		if (!said)
-			say_note("run", "waiting until %s is free in %s", units_format(need, size),
-				 full);
-		said = true;
-		(void)nanosleep(&pause, NULL);
-	}
-	return err;
 }

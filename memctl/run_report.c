@@ -43,6 +43,8 @@ static int take(const struct memctl_value *v, void *arg)
 		l->max = v->number;
 	else if (strcmp(v->key, "memory.peak") == 0)
 		l->peak = v->number;
+	else if (strcmp(v->key, "memory.oom.policy") == 0)
+		l->fails = strcmp(v->text, "fail") == 0;
 	else if (strcmp(v->key, "memory.failcnt") == 0)
 		l->failcnt = v->number;
 	else if (is_oom && strcmp(v->key, "memory.events.local") == 0)
@@ -58,7 +60,7 @@ void run_report_read(struct memctl *m, const char *group, struct run_levels *ret
 {
 	static const char *const keys[] = { "memory.max",          "memory.peak",
 					    "memory.failcnt",      "memory.events",
-					    "memory.events.local", NULL };
+					    "memory.events.local", "memory.oom.policy", NULL };
 	char path[GROUP_PATH_MAX];
 
 	memset(ret, 0, sizeof(*ret));
@@ -116,12 +118,13 @@ static void read_refusal(const struct run_report *r, const char *dir, const char
 		read_comm(ret->pid, ret->comm, sizeof(ret->comm));
 }
 
+/* With another policy a charge that met the limit has waited, or somebody was killed for it. */
 static uint64_t refused_at(const struct run_report *r, unsigned level)
 {
 	uint64_t before = r->before.level[level].oom;
 	uint64_t after = r->after.level[level].oom;
 
-	return after > before ? after - before : 0;
+	return r->after.level[level].fails && after > before ? after - before : 0;
 }
 
 /* At groups below ours, which somebody made while COMMAND ran. */
@@ -207,7 +210,13 @@ static uint64_t killed(const struct run_report *r)
 	return r->after.level[0].oom_kill > before ? r->after.level[0].oom_kill - before : 0;
 }
 
-/* Of the last kill; to be freed. */
+/* Its own group has been out of memory, and has another policy than to refuse. */
+static bool was_short(const struct run_report *r)
+{
+	return killed(r) || (!r->after.level[0].fails && r->after.level[0].oom_below > r->before.level[0].oom_below);
+}
+
+/* Of the last time that something was done about it; to be freed. "": nothing was. */
 static char *read_kill(struct memctl *m, const char *group)
 {
 	static const char *const keys[] = { "memory.oom.report", NULL };
@@ -219,8 +228,8 @@ static char *read_kill(struct memctl *m, const char *group)
 
 static void print_kills(FILE *to, const struct run_report *r, struct memctl *m)
 {
-	char *text = killed(r) ? read_kill(m, r->group->path) : NULL;
-	char *next = text;
+	char *text = was_short(r) ? read_kill(m, r->group->path) : NULL;
+	char *next = text && *text ? text : NULL;
 
 	if (killed(r) > 1)
 		(void)fprintf(to, "memctl: %s: %llu members were killed for want of memory; the last time:\n",
@@ -289,7 +298,7 @@ static json_t *json_refusals(const struct run_report *r, const char *dir)
 static void print_json(FILE *to, const struct run_report *r, struct memctl *m, unsigned members)
 {
 	const struct run_level *l = &r->after.level[0];
-	char *kill = killed(r) ? read_kill(m, r->group->path) : NULL;
+	char *kill = was_short(r) ? read_kill(m, r->group->path) : NULL;
 	json_t *object = json_pack("{ss ss* si si si so so sI sI si so sI ss*}", "group", r->group->path,
 				   "command", r->target->name, "pid", (int)r->child->pid, "status",
 				   r->child->status, "signal", r->child->signal, "peak",

@@ -4,8 +4,10 @@
 
 #include "memctl/say.h"
 #include "accounting/elf.h"
+#include "controld/proto.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,11 +135,14 @@ static bool names_allocator(const char *entry, size_t n)
 
 static bool is_ours(const char *entry, size_t n)
 {
-	static const char name[] = "libmemctl-preload";
+	static const char *const names[] = { "libmemctl-preload", "libmemctl-device" };
 	const char *slash = memrchr(entry, '/', n);
 	const char *file = slash ? slash + 1 : entry;
 
-	return n - (size_t)(file - entry) >= sizeof(name) - 1 && memcmp(file, name, sizeof(name) - 1) == 0;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (n - (size_t)(file - entry) >= strlen(names[i]) && memcmp(file, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
 }
 
 /* The user's entries without ours, each with a separator in front; says whose malloc is used. */
@@ -162,15 +167,18 @@ static void copy_others(char *to, const char *list)
 static int set_preload(const struct run_target *t)
 {
 	const char *ours = library_path();
+	const char *device = t->on_device && t->keeps_preload ? run_device_library() : "";
 	const char *users = getenv("LD_PRELOAD");
 	char *list;
 
-	if (check_allocator() || (t->keeps_preload && check_library(ours)))
+	if (check_allocator() || (t->keeps_preload && check_library(ours)) || (*device && check_library(device)))
 		return SAY_RUN_FAILED;
-	list = malloc(strlen(ours) + 2 * strlen(users ? users : "") + 2);
+	list = malloc(strlen(ours) + strlen(device) + 2 * strlen(users ? users : "") + 3);
 	if (!list)
 		return SAY_RUN_FAILED;
 	strcpy(list, t->keeps_preload ? ours : "");
+	if (*device)
+		strcat(strcat(list, ":"), device);
 	copy_others(list + strlen(list), users ? users : "");
 	if (*list)
 		(void)setenv("LD_PRELOAD", *list == ':' ? list + 1 : list, 1);
@@ -180,11 +188,36 @@ static int set_preload(const struct run_target *t)
 	return 0;
 }
 
+/* ---- MEMORY_PRESSURE_WATCH --------------------------------------------------------------- */
+
+/* Set by an outer `memctl run`, whose daemon may be another one. */
+static bool is_our_socket(const char *path)
+{
+	const char *name = strrchr(path, '/');
+
+	return name && strcmp(name + 1, PROTO_PRESSURE_NAME) == 0;
+}
+
+/* A service manager's, or /dev/null (the user wants none), stays as it is. What is to be written to a socket of ours is
+ * nothing, so that a MEMORY_PRESSURE_WRITE of others goes with the path that it was made for. */
+static int set_pressure_watch(const char *dir)
+{
+	static const char variable[] = "MEMORY_PRESSURE_WATCH";
+	const char *users = getenv(variable);
+	char path[PATH_MAX];
+
+	if (users && *users && !is_our_socket(users))
+		return 0;
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, PROTO_PRESSURE_NAME);
+	return setenv(variable, path, 1) || unsetenv("MEMORY_PRESSURE_WRITE");
+}
+
 int run_target_set_environment(const struct run_target *t, const char *dir, const char *group)
 {
 	if (set_preload(t))
 		return SAY_RUN_FAILED;
-	if (setenv("MEMCTL_DIR", dir, 1) || setenv("MEMCTL_GROUP", group, 1)) {
+	if (setenv("MEMCTL_DIR", dir, 1) || setenv("MEMCTL_GROUP", group, 1) ||
+	    set_pressure_watch(dir)) {
 		(void)say_failed("run", "no memory left");
 		return SAY_RUN_FAILED;
 	}

@@ -35,11 +35,19 @@ static char *daemon_path(void)
 
 static bool is_for_daemon(const char *variable)
 {
-	return strncmp(variable, "LD_PRELOAD=", 11) != 0 &&
-	       strncmp(variable, "MEMCTL_GROUP=", 13) != 0;
+	static const char *const others[] = {
+		"LD_PRELOAD=",	   "MEMCTL_GROUP=", /* would make it a member */
+		"NOTIFY_SOCKET=",  "WATCHDOG_PID=", "WATCHDOG_USEC=", /* a service's: it is not that service */
+		"LISTEN_PID=",	   "LISTEN_FDS=",   "LISTEN_FDNAMES=",
+	};
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (strncmp(variable, others[i], strlen(others[i])) == 0)
+			return false;
+	return true;
 }
 
-/* The environment without what would make the daemon a member. The caller frees the array alone. */
+/* The environment without what is the caller's own. The caller frees the array alone. */
 static char **daemon_environment(void)
 {
 	size_t n = 0, kept = 0;

@@ -241,7 +241,10 @@ static size_t places(const char *text)
 	size_t n = 0;
 
 	for (; *text; text++)
-		n += ((unsigned char)*text & 0xc0) != 0x80;
+		if (*text == '\033') /* a colour: up to its m */
+			text += strcspn(text, "m") - (strchr(text, 'm') == NULL);
+		else
+			n += ((unsigned char)*text & 0xc0) != 0x80;
 	return n;
 }
 

@@ -9,6 +9,7 @@
 #define LIBRARY "libmemctl-preload"
 #define LIBRARY_JEMALLOC LIBRARY ".so"
 #define LIBRARY_SYSTEM LIBRARY "-system.so"
+#define LIBRARY_DEVICE "libmemctl-device"
 
 struct environment environment;
 
@@ -30,11 +31,22 @@ static size_t entry_length(const char *p)
 	return strcspn(p, ": ");
 }
 
-static bool is_ours(const char *entry, size_t n)
+static bool is_called(const char *name, const char *entry, size_t n)
 {
-	const char *found = memmem(entry, n, LIBRARY, strlen(LIBRARY));
+	const char *found = memmem(entry, n, name, strlen(name));
 
 	return found && !memchr(found, '/', (size_t)(entry + n - found));
+}
+
+static bool is_ours(const char *entry, size_t n)
+{
+	return is_called(LIBRARY, entry, n);
+}
+
+/* The one for device memory, which goes where we go. */
+static bool is_device(const char *entry, size_t n)
+{
+	return is_called(LIBRARY_DEVICE, entry, n);
 }
 
 static void copy_text(char *to, size_t size, const char *from, size_t n)
@@ -50,10 +62,10 @@ static void find_own_entry(const char *list)
 	while (list && *list) {
 		size_t n = entry_length(list);
 
-		if (is_ours(list, n)) {
+		if (is_ours(list, n) && !environment.preload[0])
 			copy_text(environment.preload, sizeof(environment.preload), list, n);
-			return;
-		}
+		if (is_device(list, n))
+			copy_text(environment.device, sizeof(environment.device), list, n);
 		list += n + (list[n] != 0);
 	}
 }
@@ -151,10 +163,14 @@ static char *write_preload(struct environment_copy *copy, const char *list, bool
 		to = put(to, end, copy->library, strlen(copy->library));
 		separator = ":";
 	}
+	if (preloadable && environment.device[0]) {
+		to = put(to, end, separator, strlen(separator));
+		to = put(to, end, environment.device, strlen(environment.device));
+	}
 	while (list && *list) {
 		size_t n = entry_length(list);
 
-		if (n && !is_ours(list, n)) {
+		if (n && !is_ours(list, n) && !is_device(list, n)) {
 			to = put(to, end, separator, strlen(separator));
 			to = put(to, end, list, n);
 			separator = ":";

@@ -14,6 +14,7 @@ struct environment {
 	char dir[200];			     /* MEMCTL_DIR, or the default */
 	char group[ENVIRONMENT_VALUE_MAX];   /* MEMCTL_GROUP */
 	char preload[ENVIRONMENT_VALUE_MAX]; /* our own entry of LD_PRELOAD */
+	char device[ENVIRONMENT_VALUE_MAX];  /* that of the library for device memory */
 };
 
 extern struct environment environment;
@@ -26,7 +27,7 @@ struct environment_copy {
 	char **env;	/* NULL-terminated; entries point into the original or below */
 	size_t entries; /* capacity of env */
 	char library[ENVIRONMENT_VALUE_MAX];
-	char preload[ENVIRONMENT_VALUE_MAX * 2];
+	char preload[ENVIRONMENT_VALUE_MAX * 3];
 	char group[ENVIRONMENT_VALUE_MAX + 16];
 	char dir[216];
 };

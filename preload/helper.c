@@ -2,13 +2,16 @@
 /* The helper thread. */
 #include "preload/helper.h"
 
+#include "accounting/effort.h"
 #include "accounting/member.h"
 #include "accounting/reclaim.h"
 #include "accounting/sys.h"
+#include "preload/cold.h"
 #include "preload/heap.h"
 #include "preload/real.h"
 #include "preload/self.h"
 #include "preload/shrinker.h"
+#include "preload/volatile.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -16,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #define STACK_SIZE (64u << 10) /* beside what libc needs of it, which is all threads' variables */
 #define FAILURES_MAX 3
@@ -57,6 +62,7 @@ void helper_prepare(void)
 {
 	const char *value = getenv("MEMCTL_HELPER");
 
+	cold_prepare();
 	if (value && strcmp(value, "off") == 0)
 		mc_store_relaxed(&never, 1);
 }
@@ -72,15 +78,95 @@ void helper_want(void)
 		mc_store_relaxed(&helper_wanted, 1);
 }
 
-static void meet(struct member *m, uint64_t wanted)
+/* The helper is one; the program has another one at least. */
+static bool has_many_threads(void)
 {
-	uint64_t had = heap_unused();
+	struct stat st;
+
+	return sys_call6(SYS_newfstatat, AT_FDCWD, (long)"/proc/self/task", (long)&st, 0, 0, 0) == 0 &&
+	       st.st_nlink > 2 + 2;
+}
+
+/* What other threads cached, they give back to the heap when they next enter it: those that run do so at once. */
+static uint64_t from_caches(uint64_t wanted)
+{
+	const struct timespec ms = { .tv_nsec = 2000000 };
+
+	heap_want_flush();
+	if (!heap_is_ours || !has_many_threads())
+		return 0;
+	(void)sys_call3(SYS_nanosleep, &ms, 0, 0);
+	return heap_reclaim(wanted);
+}
+
+/* What they freed is the heap's, this thread's cache's even. */
+static uint64_t from_shrinkers(uint64_t wanted)
+{
+	uint64_t given = shrinker_call(wanted);
+
+	if (given && heap_is_ours) {
+		heap_flush_thread();
+		(void)heap_reclaim(given);
+	}
+	return given;
+}
+
+/* From free to costly. */
+static uint64_t give(uint64_t wanted, bool is_helper)
+{
 	uint64_t given = heap_reclaim(wanted);
+
+	if (given < wanted) {
+		given += volatile_drop(wanted - given);
+		helper_tell();
+	}
+	if (given < wanted && is_helper)
+		given += from_shrinkers(wanted - given);
+	if (given < wanted && is_helper)
+		given += from_caches(wanted - given);
+	return given;
+}
+
+static void meet(const struct segment *seg, struct member *m, uint64_t wanted, bool is_helper)
+{
+	uint32_t group = mc_exchange_full(&m->asked_for, 0);
+	uint64_t had = heap_unused() + volatile_pages();
+	uint64_t given = give(wanted, is_helper);
 
 	mc_add_relaxed(&m->scanned, had > given ? had : given);
 	mc_add_relaxed(&m->reclaimed, given);
-	if (given < wanted)
-		mc_add_relaxed(&m->reclaimed, shrinker_call(wanted - given));
+	if (group)
+		effort_book(seg, RESOURCE_MEMORY, (uint16_t)(group - 1), wanted, given);
+}
+
+void helper_meet(void)
+{
+	const struct segment *seg;
+	int saved = errno;
+	uint64_t wanted;
+	uint32_t ask;
+
+	if (!self_is_own_process())
+		return;
+	seg = self_page->actor.seg;
+	wanted = reclaim_take(seg, self_page->member, &ask);
+	if (wanted) {
+		heap_flush_thread();
+		meet(seg, member_of(seg, self_page->member), wanted, false);
+	}
+	reclaim_answer(seg, self_page->member, ask);
+	errno = saved;
+}
+
+void helper_tell(void)
+{
+	const struct self *self = self_get();
+	struct member *m = self ? member_of(self->actor.seg, self->member) : NULL;
+
+	if (!m)
+		return;
+	mc_store_relaxed(&m->shrinkers, shrinker_any());
+	mc_store_relaxed(&m->droppable, self_is_resident(self) ? volatile_pages() : 0);
 }
 
 /* All signals are blocked here: they are for the program's threads. */
@@ -89,9 +175,12 @@ static void *listen(void *arg)
 	struct self *self = arg;
 	struct helper *h = helper_of(self);
 	const struct segment *seg = self->actor.seg;
-	uint32_t ask;
+	uint32_t ask, again_ms;
 
+	cold_begin();
 	(void)sys_call3(SYS_prctl, PR_SET_NAME, "memctl", 0);
+	heap_start_thread();
+	helper_tell();
 	mc_store_release(&h->tid, (uint32_t)sys_call3(SYS_gettid, 0, 0, 0));
 	reclaim_listen(seg, self->member, true);
 	for (;;) {
@@ -100,12 +189,15 @@ static void *listen(void *arg)
 		if (mc_load_full(&h->state) == HELPER_ENDING)
 			break;
 		if (wanted)
-			meet(member_of(seg, self->member), wanted);
+			meet(seg, member_of(seg, self->member), wanted, true);
 		reclaim_answer(seg, self->member, ask);
-		reclaim_sleep(seg, self->member, ask);
+		again_ms = cold_work(self);
+		if (again_ms)
+			reclaim_sleep(seg, self->member, ask, again_ms);
 	}
 	reclaim_listen(seg, self->member, false);
 	reclaim_answer(seg, self->member, ask);
+	cold_end(self);
 	return NULL;
 }
 
@@ -154,9 +246,33 @@ static void block_signals(sigset_t *ret_old)
 	(void)pthread_sigmask(SIG_SETMASK, &all, ret_old);
 }
 
+static bool is_near(void)
+{
+	const struct self *self = self_page;
+
+	return self && mc_load_acquire(&self->state) == SELF_MEMBER &&
+	       charge_is_near(&self->actor, self_target(self).account);
+}
+
+bool helper_is_worth(uint64_t unused)
+{
+	return unused >= HELPER_WORTH_PAGES || (unused >= HELPER_WORTH_NEAR_PAGES && is_near());
+}
+
+static uint64_t held(void)
+{
+	const struct self *self = self_page;
+
+	return self && mc_load_acquire(&self->state) == SELF_MEMBER
+		       ? account_held(mc_load_relaxed(&account_of(self->actor.seg, self_target(self).account)->word))
+		       : 0;
+}
+
 static bool is_worth_it(void)
 {
-	return !mc_load_relaxed(&never) && (heap_unused() >= HELPER_WORTH_PAGES || shrinker_any());
+	return !mc_load_relaxed(&never) &&
+	       (helper_is_worth(heap_unused()) || (!heap_is_ours && held() >= HELPER_WORTH_PAGES) || shrinker_any() ||
+		volatile_pages() || cold_is_worth_it());
 }
 
 void helper_start(void)
@@ -172,6 +288,42 @@ void helper_start(void)
 	start(h);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	errno = saved;
+}
+
+/* No handler is running in this thread: each would have its signal blocked, unless it was set up not to. */
+static bool is_outside_handlers(void)
+{
+	uint64_t blocked = 0;
+
+	if (sys_call6(SYS_rt_sigprocmask, 0, 0, (long)&blocked, sizeof(blocked), 0, 0))
+		return false;
+	for (long sig = 1; sig <= 64; sig++) {
+		struct {
+			void (*handler)(int);
+			unsigned long flags;
+			void (*restorer)(void);
+			uint64_t mask;
+		} is = { 0 };
+
+		if (sys_call6(SYS_rt_sigaction, sig, 0, (long)&is, sizeof(is.mask), 0, 0) || is.handler == SIG_DFL ||
+		    is.handler == SIG_IGN)
+			continue;
+		if (is.flags & SA_NODEFER || blocked >> (sig - 1) & 1)
+			return false;
+	}
+	return true;
+}
+
+void helper_consider(void)
+{
+	static mc_word32 looked_at; /* in steps of 4 MiB */
+	uint64_t pages = held();
+
+	if (pages < HELPER_WORTH_PAGES || pages >> 10 == mc_load_relaxed(&looked_at) || mc_load_relaxed(&never))
+		return;
+	mc_store_relaxed(&looked_at, (uint32_t)(pages >> 10));
+	if (!helper_listens() && is_outside_handlers())
+		helper_start();
 }
 
 /* Joined, a thread may still be seen for a moment, and unshare counts it. */
@@ -226,11 +378,42 @@ void helper_release(void)
 {
 	struct helper *h = own_helper();
 
-	if (!h || mc_load_full(&h->held) == 0)
+	if (!h)
 		return;
+	if (mc_load_full(&h->held) == 0) { /* a child */
+		if (shrinker_any() || volatile_pages())
+			helper_want();
+		return;
+	}
 	mc_sub_full(&h->held, 1);
-	if (heap_unused() >= HELPER_WORTH_PAGES)
+	if (is_worth_it())
 		helper_want();
+}
+
+/* Of this thread's fork. */
+static __thread bool was_held, is_to_return;
+
+/* A purge takes the locks that fork takes, too: no handler that interrupted them gets here. */
+void helper_before_fork(void)
+{
+	uint64_t unused = heap_unused();
+	int saved = errno;
+
+	if (unused >= HELPER_WORTH_NEAR_PAGES && is_near() && own_helper())
+		(void)heap_reclaim(unused);
+	is_to_return = helper_listens();
+	was_held = !is_to_return || !has_many_threads();
+	if (was_held)
+		helper_hold();
+	errno = saved;
+}
+
+void helper_after_fork(bool is_parent)
+{
+	if (was_held)
+		helper_release();
+	if (is_parent && was_held && is_to_return && own_helper() && is_outside_handlers())
+		helper_start();
 }
 
 void helper_thread_ends(void)

@@ -3,10 +3,10 @@
  * the heap does not use.
  *
  * A thread is not harmless: unshare and setpriv refuse a process with two, a main that ends by pthread_exit waits for
- * all, Python warns when it forks. So there is none before the heap could give HELPER_WORTH_PAGES, none where
- * MEMCTL_HELPER=off, and none while such a call is under way (intercept_thread.c holds it back). Made by
- * pthread_create, not by clone: as long as glibc knows of one thread only, its mutexes, jemalloc's among them, are
- * not atomic.
+ * all, Python warns when it forks. So there is none before the heap could give HELPER_WORTH_PAGES (near a limit
+ * HELPER_WORTH_NEAR_PAGES), none where MEMCTL_HELPER=off, and none while such a call is under way (intercept_thread.c
+ * holds it back). Made by pthread_create, not by clone: as long as glibc knows of one thread only, its mutexes,
+ * jemalloc's among them, are not atomic.
  *
  * contract      helper_want, helper_is_wanted, helper_listens: any thread, signal handlers, under any lock.
  *               helper_start, helper_hold, helper_release: not under jemalloc's locks nor in a handler that may
@@ -19,9 +19,11 @@
 #include "accounting/atomic.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#define HELPER_WORTH_PAGES 4096u /* 16 MiB */
+#define HELPER_WORTH_PAGES 4096u      /* 16 MiB */
+#define HELPER_WORTH_NEAR_PAGES 1024u /* where some limit is more than half reached */
 
 extern mc_word32 helper_wanted;
 
@@ -39,6 +41,20 @@ static inline bool helper_is_wanted(void)
 /* Starts it if it is still worth it. Keeps errno. */
 void helper_start(void);
 
+/* So many pages of the heap are free: is it worth a helper? Under any lock, in handlers. */
+bool helper_is_worth(uint64_t unused);
+
+/* MEMCTL_ALLOCATOR=system: nobody enters malloc through us, so that the hooks of mmap's kin look whether the process holds
+ * enough by now, and start it, unless this may be a signal handler: one that interrupted malloc could not. A load;
+ * 10 us when 4 MiB more are held. Keeps errno. */
+void helper_consider(void);
+
+/* Where there is none and somebody asked: gives what the heap has, and what may be dropped. Not under locks of the heap. Keeps errno. */
+void helper_meet(void);
+
+/* What may be dropped (volatile.h) or shrunk has changed. */
+void helper_tell(void);
+
 /* True while there is one. */
 bool helper_listens(void);
 
@@ -46,6 +62,12 @@ bool helper_listens(void);
  * this returns. Keeps errno. In the child of a fork there is nothing to release. */
 void helper_hold(void);
 void helper_release(void);
+
+/* The same around a fork, which may be followed by a long wait: the parent's helper is there again at once, unless this
+ * may be a signal handler, and does not go where the program has several threads anyway. Where a limit is near, free heap is given back first: common to parent and child it would be
+ * held until both give it back. */
+void helper_before_fork(void);
+void helper_after_fork(bool is_parent);
 
 /* This thread ends. When it is the program's first one, there will be no helper any more: the process ends with its
  * last thread, and that must be the program's. */

@@ -6,11 +6,13 @@
 #include "accounting/units.h"
 #include "preload/answer.h"
 #include "preload/classify.h"
+#include "preload/cold.h"
 #include "preload/export.h"
 #include "preload/ledger.h"
 #include "preload/map.h"
 #include "preload/real.h"
 #include "preload/sharing.h"
+#include "preload/sites.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -87,6 +89,8 @@ static void *map_charged(void *addr, size_t size, int prot, int flags, int fd, o
 		errno = ENOMEM;
 		return MAP_FAILED;
 	}
+	if (sites_are_on() && flags & MAP_FIXED)
+		sites_unmap(addr, size);
 	map_take(&taken, flags & MAP_FIXED ? addr : NULL, size, 0);
 	p = do_mmap(addr, size, prot, flags, fd, offset);
 	if (p == MAP_FAILED) {
@@ -96,6 +100,8 @@ static void *map_charged(void *addr, size_t size, int prot, int flags, int fd, o
 	}
 	map_drop(&taken);
 	map_commit(&charge, p, class);
+	if (sites_are_on())
+		sites_map(p, size, STACKS_MAP);
 	sharing_drop(p, size);
 	if (class == CLASS_SHMEM)
 		sharing_add(p, size);
@@ -108,6 +114,8 @@ static void *map_uncharged(void *addr, size_t size, int prot, int flags, int fd,
 	struct map_taken taken;
 	void *p;
 
+	if (sites_are_on() && flags & MAP_FIXED)
+		sites_unmap(addr, size);
 	map_take(&taken, flags & MAP_FIXED ? addr : NULL, size, 0);
 	p = do_mmap(addr, size, prot, flags, fd, offset);
 	if (p == MAP_FAILED) {
@@ -156,6 +164,8 @@ EXPORT int munmap(void *addr, size_t size)
 
 	if (!map_is_on())
 		return do_munmap(addr, size);
+	if (sites_are_on())
+		sites_unmap(addr, size);
 	map_take(&taken, addr, size, 0);
 	err = do_munmap(addr, size);
 	if (err)
@@ -202,6 +212,10 @@ static void *remap(void *old, size_t old_size, size_t size, int flags, void *add
 		return p;
 	}
 	map_drop(&onto);
+	if (sites_are_on()) {
+		sites_unmap(old, flags & MREMAP_DONTUNMAP ? 0 : old_size);
+		sites_map(p, charge.pages || from.pages ? size : 0, STACKS_MAP);
+	}
 	sharing_drop(old, old_size);
 	sharing_drop(p, size);
 	map_move(&from, p, pages, flags & MREMAP_DONTUNMAP, &charge);
@@ -247,6 +261,8 @@ EXPORT int mprotect(void *addr, size_t size, int prot)
 		map_cancel(&charge);
 	else
 		map_open_reserved(&charge, addr, size);
+	if (!err && sites_are_on())
+		sites_map(addr, size, STACKS_MAP);
 	return err;
 }
 
@@ -261,6 +277,8 @@ EXPORT int madvise(void *addr, size_t size, int advice)
 	struct map_taken seen;
 	int err;
 
+	if (advice == MADV_FREE)
+		cold_note_given_up();
 	if (!drops(advice) || !map_is_on())
 		return do_madvise(addr, size, advice);
 	map_look(&seen, addr, size);

@@ -53,10 +53,7 @@ REAL(prctl)
 		return ret;                                                                        \
 	}
 
-ALONE(pid_t, fork, (void), ())
 ALONE(int, daemon, (int nochdir, int noclose), (nochdir, noclose))
-ALONE(int, forkpty, (int *master, char *name, const struct termios *termios, const struct winsize *size),
-      (master, name, termios, size))
 ALONE(int, unshare, (int flags), (flags))
 ALONE(int, setns, (int fd, int type), (fd, type))
 ALONE(int, setuid, (uid_t uid), (uid))
@@ -70,6 +67,34 @@ ALONE(int, setresgid, (gid_t real, gid_t effective, gid_t saved), (real, effecti
 ALONE(int, setgroups, (size_t n, const gid_t *groups), (n, groups))
 ALONE(int, initgroups, (const char *user, gid_t group), (user, group))
 ALONE(int, capset, (cap_user_header_t header, const cap_user_data_t data), (header, data))
+
+EXPORT pid_t fork(void)
+{
+	pid_t ret;
+
+	if (!real_fork()) {
+		errno = ENOSYS;
+		return -1;
+	}
+	helper_before_fork();
+	ret = real_fork()();
+	helper_after_fork(ret != 0);
+	return ret;
+}
+
+EXPORT int forkpty(int *master, char *name, const struct termios *termios, const struct winsize *size)
+{
+	int ret;
+
+	if (!real_forkpty()) {
+		errno = ENOSYS;
+		return -1;
+	}
+	helper_before_fork();
+	ret = real_forkpty()(master, name, termios, size);
+	helper_after_fork(ret != 0);
+	return ret;
+}
 
 /* What is a thread's own and is to hold for the whole process. */
 static bool changes_rights(int option)

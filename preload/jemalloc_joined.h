@@ -45,10 +45,13 @@ extern void (*malloc_message)(void *cbopaque, const char *s);
 
 /*
  * Ours to define (hidden); read by jemalloc after everything the user says, so it wins. prof:false
- * is required: the profiler's libm and unwinder calls are stubs (jemalloc_stubs.c). hpa:false too:
+ * is required but with jemalloc_sample.c in front of it: the profiler's libm and unwinder calls are stubs. hpa:false too:
  * the huge page allocator maps pages by itself, past the page layer.
  */
 extern const char *malloc_conf_2_conf_harder;
+
+/* What it is where call sites are sampled: with the profiler on. */
+extern const char jemalloc_conf_profile[];
 
 /* internals we call */
 
@@ -126,10 +129,17 @@ void *je_ecache_alloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *e
 		      size_t alignment, bool zero, bool guarded);
 void je_ecache_dalloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *extent);
 
+/*
+ * Takes the extent that was freed first out of a cache that has more than `keep` pages, together with what is free
+ * beside it; NULL: enough. A purge takes all it wants in this way, then decommits one after the other.
+ */
+void *je_ecache_evict(void *tsdn, void *pac, void *ehooks, void *ecache, size_t keep);
+
 /* The same as pac.o calls them. */
 void *mc_ecache_alloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size,
 		      size_t alignment, bool zero, bool guarded);
 void mc_ecache_dalloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *extent);
+void *mc_ecache_evict(void *tsdn, void *pac, void *ehooks, void *ecache, size_t keep);
 
 /*
  * The slow paths of malloc and free as jemalloc.o enters them, with no lock of jemalloc's held; inside jemalloc
@@ -162,8 +172,40 @@ void mc_tcache_bin_flush_large(void *tsd, void *tcache, void *bin, unsigned inde
  * jemalloc's locks; what another thread is purging already is left to it.
  */
 void je_arena_decay(void *tsdn, void *arena, bool is_background_thread, bool all);
+
+/* What a thread has of its own: the tsdn of its calls, made at its first allocation, or by this, without a cache. Not
+ * in a handler. NULL instead costs 60 ns for each extent. */
+extern __thread char je_tsd_tls[] __attribute__((tls_model("initial-exec")));
+void *je_tsd_fetch_slow(void *tsd, bool minimal);
+
+/* Gives what this thread has cached back to the arenas. Only where the byte at JE_TSD_TCACHE_ENABLED_AT of its own is not
+ * 0. By way of mallctl it would make the tables of that first, 400 KiB. */
+#define JE_TSD_TCACHE_ENABLED_AT 0
+void je_tcache_flush(void *tsd);
 extern void *_Atomic je_arenas[];
 unsigned je_narenas_total_get(void);
+
+/*
+ * The profiler's places (jemalloc_sample.c): with prof:true jemalloc asks for a stack (tctx_create; JE_PROF_NOT_SAMPLED:
+ * not this one) when a thread has allocated as many bytes as new_event_wait said, remembers the answer beside the block
+ * (malloc_sample_object, through large_prof_info_set), and gives it back when the block is freed.
+ */
+#define JE_PROF_NOT_SAMPLED ((void *)1)
+struct je_prof_info {
+	uint64_t time;
+	void *tctx;
+	size_t size;
+};
+void je_prof_malloc_sample_object(void *tsd, const void *p, size_t size, size_t usable, void *tctx);
+void je_large_prof_info_set(void *extent, void *tctx, size_t size);
+
+/* The same as jemalloc.o, arena.o, prof.o and thread_event.o call them. */
+void *mc_prof_tctx_create(void *tsd);
+void mc_prof_malloc_sample_object(void *tsd, const void *p, size_t size, size_t usable, void *tctx);
+void mc_large_prof_info_set(void *extent, void *tctx, size_t size);
+void mc_prof_free_sampled_object(void *tsd, size_t usable, struct je_prof_info *info);
+void mc_prof_alloc_rollback(void *tsd, void *tctx);
+uint64_t mc_prof_sample_new_event_wait(void *tsd);
 
 /* What jemalloc hands to pthread_atfork: call them in this order around the real fork. */
 void je_jemalloc_prefork(void);

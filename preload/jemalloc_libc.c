@@ -2,6 +2,7 @@
 /* What jemalloc calls of libc: the kernel, and nothing of ours. */
 #include "preload/answer.h"
 #include "preload/jemalloc_joined.h"
+#include "preload/sites.h"
 
 #include <errno.h>
 
@@ -50,6 +51,8 @@ static int errno_at_start;
 void mc_heap_start(void *data)
 {
 	errno_at_start = errno;
+	if (sites_start(true))
+		malloc_conf_2_conf_harder = jemalloc_conf_profile;
 	je_sc_boot(data);
 }
 

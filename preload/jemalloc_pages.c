@@ -32,9 +32,12 @@ static __thread volatile bool refused;
 static __thread unsigned credit_used;
 static __thread bool in_setup;
 
-const char *malloc_conf_2_conf_harder =
-	"oversize_threshold:0,retain:true,dss:disabled,muzzy_decay_ms:0,prof:false,hpa:false,"
-	"zero_realloc:free"; /* as glibc: realloc(p, 0) frees */
+/* As glibc: realloc(p, 0) frees. */
+#define CONF "oversize_threshold:0,retain:true,dss:disabled,muzzy_decay_ms:0,hpa:false,zero_realloc:free,"
+const char *malloc_conf_2_conf_harder = CONF "prof:false";
+const char jemalloc_conf_profile[] =
+	CONF "prof:true,prof_active:true,prof_thread_active_init:true,prof_final:false,prof_leak:false,"
+	     "prof_gdump:false,prof_accum:false,prof_unbias:false,lg_prof_interval:-1";
 
 static uint64_t pages_of(size_t size)
 {
@@ -64,7 +67,7 @@ static bool charge_as_member(struct self *self, uint32_t account, uint64_t pages
 	if (charge_on_credit(self, account, pages))
 		return true;
 	refused = true;
-	reclaim_note_refused(by, pages);
+	reclaim_note_refused(by, pages, false);
 	return false;
 }
 
@@ -80,7 +83,7 @@ static bool is_hopeless(uint64_t pages)
 	    (large ? charge_has_room_large : charge_has_room)(&self->actor, account, pages))
 		return false;
 	if (charge_try_as(&self->actor, account, pages, CHARGE_FIRST | (large ? CHARGE_LARGE : 0), &by)) {
-		reclaim_note_refused(by, pages);
+		reclaim_note_refused(by, pages, large);
 		return true;
 	}
 	charge_uncharge(&self->actor, account, pages);

@@ -3,15 +3,46 @@
  * is done (reclaim.h). Only where jemalloc.o calls: inside jemalloc the same functions run under locks. */
 #include "preload/jemalloc_joined.h"
 
+#include "accounting/member.h"
+#include "accounting/reclaim.h"
+#include "preload/heap.h"
 #include "preload/helper.h"
 #include "preload/reclaim.h"
+#include "preload/self.h"
+
+/* 3 ns. */
+static inline bool is_asked_in_vain(void)
+{
+	const struct self *self = self_page;
+
+	return self && self->asked && reclaim_is_asked_in_vain(member_of(self->actor.seg, self->member));
+}
+
+/* Somebody wants something of this process's heap. */
+static inline bool is_called_upon(void)
+{
+	return helper_is_wanted() || heap_is_flush_wanted() || is_asked_in_vain();
+}
+
+static void answer_call(void)
+{
+	if (helper_is_wanted())
+		helper_start();
+	if (heap_is_flush_wanted())
+		heap_flush_thread();
+	if (is_asked_in_vain())
+		helper_meet();
+}
 
 /* True: again. tsdn is NULL where jemalloc allocates for itself. */
 static inline bool is_to_be_tried_again(const void *tsdn, const void *p)
 {
-	if (__builtin_expect(p != NULL && !reclaim_due && !helper_is_wanted(), 1))
+	if (__builtin_expect(p != NULL && !reclaim_due && !is_called_upon(), 1))
 		return false;
-	return tsdn && reclaim_after_heap(p == NULL);
+	if (!tsdn)
+		return false;
+	answer_call();
+	return reclaim_after_heap(p == NULL);
 }
 
 void *mc_large_malloc(void *tsdn, void *arena, size_t size, bool zero)
@@ -67,8 +98,8 @@ void *mc_arena_ralloc(void *tsdn, void *arena, void *old, size_t old_size, size_
 
 static inline void after_free(const void *tsdn)
 {
-	if (__builtin_expect(helper_is_wanted(), 0) && tsdn)
-		helper_start();
+	if (__builtin_expect(is_called_upon(), 0) && tsdn)
+		answer_call();
 }
 
 void mc_large_dalloc(void *tsdn, void *extent)

@@ -56,7 +56,7 @@ static bool try_to_reserve(struct map_charge *charge)
 							   charge->pages, &charge->ticket, &by) == 0;
 
 	if (!granted)
-		reclaim_note_refused(by, charge->lazy ? room_needed(charge) : charge->pages);
+		reclaim_note_refused(by, charge->lazy ? room_needed(charge) : charge->pages, false);
 	return granted;
 }
 

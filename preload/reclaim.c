@@ -2,13 +2,18 @@
 /* What a thread does when a limit refuses it, and what it owes above memory.high. */
 #include "preload/reclaim.h"
 
-#include "accounting/bell.h"
+#include "accounting/effort.h"
+#include "accounting/keep.h"
 #include "accounting/member.h"
+#include "accounting/plea.h"
 #include "accounting/reclaim.h"
 #include "accounting/sys.h"
 #include "accounting/throttle.h"
+#include "preload/cold.h"
 #include "preload/heap.h"
 #include "preload/helper.h"
+#include "preload/shrinker.h"
+#include "preload/volatile.h"
 
 #include <errno.h>
 #include <time.h>
@@ -17,27 +22,40 @@
 #define OWES 2u
 #define TRIES 4u /* again after a refusal: the next success is the end of it */
 
+#define LEAST_PAGES 256u      /* asked for: giving back a slab at a time costs more than the slab */
+#define ROUNDS 4u
+#define SILENT_PATIENCE_MS 5u
 #define OWN_PATIENCE_MS 20u   /* for the own helper */
 #define AGAIN_MS 4u	      /* when nobody had anything: so long nobody is asked again, */
 #define AGAIN_MANY_MS 64u     /* or so long where looking takes long */
 #define MANY_MEMBERS 1024u
+#define COLD_AGAIN_MS 1000u   /* when nobody had anything to page out */
+#define HELPER_LARGE 256u     /* charges from so many pages on, and one of */
+#define HELPER_CHARGES 64u    /* so many others: is a helper worth it by now? */
 #define LOOK_MS 250u	      /* what waits for room looks by itself so often */
-#define KILL_PATIENCE_MS 5000u
+#define KILL_PATIENCE_MS 5000u /* for a victim to die; longer while the daemon is still busy with what precedes */
+#define KILL_LIMIT_MS 60000u  /* and never longer: a hook, a grace, a death */
+#define PLEAS_MAX 64u
 
 /* What is tried, in this order, until the request is granted. */
-enum stage { STAGE_OWN, STAGE_OTHERS, STAGE_POLICY, STAGE_ASKED_FOR_KILL };
+enum stage { STAGE_OWN, STAGE_OTHERS, STAGE_COLD, STAGE_POLICY, STAGE_ASKED_FOR_KILL };
 
 __thread volatile unsigned reclaim_due;
 static __thread struct {
 	uint16_t group; /* that refused */
 	uint64_t pages;
+	bool is_large;
 	enum stage stage;
 	uint32_t deadline; /* of a kill that was asked for */
+	uint32_t pleas;	   /* made for this request, */
+	uint32_t plea_at;  /* the last one when */
 	uint64_t debt;	   /* pages charged above high and not paid for */
+	uint32_t charges;
 } mine;
 
 /* When a search found nothing, and how much was unused then: pages that nobody can give. */
 static mc_word32 vain_at;
+static mc_word32 cold_vain_at;
 static mc_word unusable;
 
 /* A refused thread at work. */
@@ -46,12 +64,13 @@ struct need {
 	const struct segment *seg;
 	uint16_t group;
 	uint64_t pages;
+	bool is_large;
 	bool in_heap; /* malloc's slow path: this thread may purge by itself */
 };
 
 static struct need need_of(const struct self *self, bool in_heap)
 {
-	return (struct need){ self, self->actor.seg, mine.group, mine.pages, in_heap };
+	return (struct need){ self, self->actor.seg, mine.group, mine.pages, mine.is_large, in_heap };
 }
 
 static struct member *slot_of(const struct need *n)
@@ -59,8 +78,9 @@ static struct member *slot_of(const struct need *n)
 	return member_of(n->seg, n->self->member);
 }
 
-void reclaim_note_refused(uint16_t group, uint64_t pages)
+void reclaim_note_refused(uint16_t group, uint64_t pages, bool is_large)
 {
+	mine.is_large = is_large;
 	mine.group = group;
 	mine.pages = pages;
 	reclaim_due |= REFUSED;
@@ -75,15 +95,38 @@ static uint64_t usage_of(const struct segment *seg, uint16_t group)
 
 static bool has_room(const struct need *n)
 {
-	return charge_has_room(&n->self->actor, self_target(n->self).account, n->pages);
+	return (n->is_large ? charge_has_room_large : charge_has_room)(&n->self->actor, self_target(n->self).account,
+								       n->pages);
+}
+
+static uint64_t needed_in(const struct need *n, uint16_t group)
+{
+	uint64_t room = n->is_large ? charge_room_to_unwind(n->seg, RESOURCE_MEMORY, group) : 0;
+
+	return usage_of(n->seg, group) + n->pages + room;
+}
+
+/* What must be given back somewhere for the request to fit; a little more where that is less than worth asking for. */
+static uint64_t lack(const struct need *n)
+{
+	uint64_t most = LEAST_PAGES;
+
+	for (uint16_t g = mc_load_relaxed(&n->self->group); g != GROUP_NIL; g = group_parent(n->seg, g)) {
+		uint64_t max = pool_max(n->seg, RESOURCE_MEMORY, g);
+		uint64_t needed = needed_in(n, g);
+
+		if (needed > max && needed - max > most)
+			most = needed - max;
+	}
+	return most;
 }
 
 /* All levels that lack room wake us. */
 static bool look_for_room(const struct need *n)
 {
 	for (uint16_t g = mc_load_relaxed(&n->self->group); g != GROUP_NIL; g = group_parent(n->seg, g))
-		if (usage_of(n->seg, g) + n->pages > pool_max(n->seg, RESOURCE_MEMORY, g))
-			reclaim_want_room(n->seg, RESOURCE_MEMORY, g, n->pages);
+		if (needed_in(n, g) > pool_max(n->seg, RESOURCE_MEMORY, g))
+			reclaim_want_room(n->seg, RESOURCE_MEMORY, g, needed_in(n, g) - usage_of(n->seg, g));
 	return has_room(n);
 }
 
@@ -144,47 +187,123 @@ static bool was_vain_lately(const struct need *n)
 	return at && reclaim_now() - at < again;
 }
 
+static uint64_t own_unused(void)
+{
+	return heap_unused() + volatile_pages();
+}
+
 static void note_vain(void)
 {
 	uint32_t now = reclaim_now();
 
 	mc_store_relaxed(&vain_at, now ? now : 1);
-	mc_store_relaxed(&unusable, heap_unused());
+	mc_store_relaxed(&unusable, own_unused());
 }
 
 /* Nobody had anything a moment ago, and this process has not freed anything since. */
 static bool is_in_vain(const struct need *n)
 {
-	return heap_unused() <= mc_load_relaxed(&unusable) && was_vain_lately(n);
+	return own_unused() <= mc_load_relaxed(&unusable) && was_vain_lately(n);
+}
+
+/* What other threads have cached they give back when they next look. */
+static uint64_t purge_heap(uint64_t pages)
+{
+	if (heap_unused() < pages) {
+		heap_want_flush();
+		heap_flush_thread();
+	}
+	return heap_reclaim(pages);
 }
 
 static uint64_t purge(const struct need *n, uint64_t pages)
 {
-	uint64_t had = heap_unused();
-	uint64_t given = heap_reclaim(pages);
+	uint64_t had = own_unused();
+	uint64_t given = n->in_heap ? purge_heap(pages) : 0;
 
+	if (given < pages && volatile_pages()) {
+		given += volatile_drop(pages - given);
+		helper_tell();
+	}
 	mc_add_relaxed(&slot_of(n)->scanned, had > given ? had : given);
 	mc_add_relaxed(&slot_of(n)->reclaimed, given);
+	effort_book(n->seg, RESOURCE_MEMORY, n->group, pages, given);
 	return given;
 }
 
 /* True when something was given back. What is there may lie in pieces that do not fit: all of it counts. */
 static bool give_own(const struct need *n)
 {
-	if (heap_unused() == 0)
-		return false;
-	if (n->in_heap)
-		return purge(n, n->pages) != 0;
-	if (!helper_listens())
-		return false;
-	reclaim_ask(n->seg, n->self->member, n->pages, reclaim_now());
-	return wait_for(n, own_is_awaited, OWN_PATIENCE_MS);
+	uint64_t pages = lack(n);
+	uint64_t given = purge(n, pages);
+	bool can_more = (heap_unused() && !n->in_heap) || shrinker_any();
+
+	if (given >= pages || !can_more || !helper_listens())
+		return given != 0;
+	reclaim_ask_for(n->seg, n->group, n->self->member, pages - given, reclaim_now());
+	return wait_for(n, own_is_awaited, shrinker_any() ? RECLAIM_PATIENCE_MS : OWN_PATIENCE_MS) || given != 0;
 }
 
+static bool silent_are_awaited(const struct need *n, uint32_t now)
+{
+	return reclaim_is_silent_awaited_below(n->seg, n->group, n->self->member, now);
+}
+
+/* Those that do not listen may be at work, and answer soon, or sleep. */
+static bool ask_the_rest(const struct need *n)
+{
+	uint32_t me = n->self->member;
+
+	if (reclaim_ask_shrinkers_below(n->seg, n->group, me, lack(n), reclaim_now()) &&
+	    wait_for(n, others_are_awaited, RECLAIM_PATIENCE_MS))
+		return true;
+	return reclaim_ask_silent_below(n->seg, n->group, me, reclaim_now()) &&
+	       wait_for(n, silent_are_awaited, SILENT_PATIENCE_MS);
+}
+
+/* More than once: what they gave may be gone again, or have been counted as somebody's already. */
 static bool ask_others(const struct need *n)
 {
-	return reclaim_ask_below(n->seg, n->group, n->self->member, n->pages, reclaim_now()) &&
-	       wait_for(n, others_are_awaited, RECLAIM_PATIENCE_MS);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		if (!reclaim_ask_below(n->seg, n->group, n->self->member, lack(n), reclaim_now()))
+			break;
+		if (wait_for(n, others_are_awaited, RECLAIM_PATIENCE_MS))
+			return true;
+	}
+	return ask_the_rest(n);
+}
+
+static bool cold_are_awaited(const struct need *n, uint32_t now)
+{
+	return reclaim_is_cold_awaited_below(n->seg, n->group, now);
+}
+
+/* As long as it gets less. */
+static bool wait_for_cold(const struct need *n)
+{
+	uint64_t before;
+
+	do {
+		before = usage_of(n->seg, n->group);
+		if (wait_for(n, cold_are_awaited, RECLAIM_COLD_PATIENCE_MS))
+			return true;
+	} while (usage_of(n->seg, n->group) < before && cold_are_awaited(n, reclaim_now()));
+	return false;
+}
+
+/* This process's own helper among them. */
+static bool ask_for_cold(const struct need *n)
+{
+	uint32_t vain = mc_load_relaxed(&cold_vain_at);
+	uint32_t now = reclaim_now();
+
+	if (!cold_is_worth_asking() || (vain && now - vain < COLD_AGAIN_MS))
+		return false;
+	if (reclaim_ask_cold_below(n->seg, n->group, lack(n), now) && wait_for_cold(n))
+		return true;
+	now = reclaim_now();
+	mc_store_relaxed(&cold_vain_at, now ? now : 1);
+	return false;
 }
 
 /* ---- the refusing group's policy ------------------------------------------------------------------------------ */
@@ -205,16 +324,31 @@ static void wait_a_while(const struct need *n, uint32_t ms)
 	count_stall(n, since);
 }
 
-static void ask_for_kill(const struct need *n)
+/* True while a kill, or what precedes it, may still make room. Who gets none of it asks again. */
+static bool hopes_for_kill(const struct need *n)
 {
-	struct pool *pool = pool_of(n->seg, RESOURCE_MEMORY, n->group);
-	uint64_t none = 0;
+	enum plea plea = plea_make(n->seg, n->self->member, n->group, n->pages);
+	uint32_t now = reclaim_now();
 
-	(void)mc_cas_full(&pool->oom, &none,
-			  (uint64_t)(n->self->member + 1) << 32 | (n->pages & UINT32_MAX));
-	bell_ring(n->seg);
-	mine.deadline = reclaim_now() + KILL_PATIENCE_MS;
+	if (mine.stage != STAGE_ASKED_FOR_KILL)
+		mine.pleas = 0;
+	if (plea == PLEA_DENIED || (plea == PLEA_MADE && ++mine.pleas > PLEAS_MAX))
+		return false;
+	if (mine.stage != STAGE_ASKED_FOR_KILL || plea == PLEA_MADE)
+		mine.plea_at = now;
+	if (mine.plea_at == now || (now - mine.plea_at < KILL_LIMIT_MS && plea_is_open(n->seg, n->group)))
+		mine.deadline = now + KILL_PATIENCE_MS;
 	mine.stage = STAGE_ASKED_FOR_KILL;
+	return (int32_t)(now - mine.deadline) < 0;
+}
+
+/* Nothing is left to be tried. Who waits is seen to wait (pool.waited) before he is looked at. */
+static void tell_policy(const struct need *n, enum oom_policy policy)
+{
+	if (mine.stage == STAGE_POLICY)
+		effort_book_last(n->seg, RESOURCE_MEMORY, n->group);
+	if (policy == OOM_WAIT && mark_is_wanted(n->seg, MARK_COUNTED) && !look_for_room(n))
+		mark_group(n->seg, MARK_COUNTED, n->group);
 }
 
 /* True: again from the start. */
@@ -224,9 +358,8 @@ static bool follow_policy(const struct need *n)
 
 	if (policy == OOM_FAIL)
 		return false;
-	if (policy == OOM_KILL && mine.stage != STAGE_ASKED_FOR_KILL)
-		ask_for_kill(n);
-	else if (policy == OOM_KILL && (int32_t)(reclaim_now() - mine.deadline) >= 0)
+	tell_policy(n, policy);
+	if (policy == OOM_KILL ? !hopes_for_kill(n) : leave_is_refused(n->seg, n->self->member, n->group))
 		return false;
 	wait_a_while(n, LOOK_MS);
 	if (policy == OOM_WAIT)
@@ -242,12 +375,17 @@ static bool make_room(const struct need *n)
 		mine.stage = STAGE_POLICY;
 	if (mine.stage == STAGE_OWN) {
 		mine.stage = STAGE_OTHERS;
-		if (give_own(n))
+		if (keep_release_for(&n->self->actor, n->pages) || give_own(n))
 			return true;
 	}
 	if (mine.stage == STAGE_OTHERS) {
-		mine.stage = STAGE_POLICY;
+		mine.stage = STAGE_COLD;
 		if (ask_others(n))
+			return true;
+	}
+	if (mine.stage == STAGE_COLD) {
+		mine.stage = STAGE_POLICY;
+		if (ask_for_cold(n))
 			return true;
 		note_vain();
 	}
@@ -256,22 +394,33 @@ static bool make_room(const struct need *n)
 
 /* ---- memory.high ---------------------------------------------------------------------------------------------- */
 
-static bool is_above_high(const struct segment *seg, uint16_t group)
+static bool is_above_high(const struct segment *seg, unsigned resource, uint16_t group)
 {
-	return usage_of(seg, group) > mc_load_relaxed(&seg->limits->limits[RESOURCE_MEMORY][group].high);
+	return pool_usage(mc_load_relaxed(&pool_of(seg, resource, group)->word)) >
+	       mc_load_relaxed(&seg->limits->limits[resource][group].high);
 }
 
 static bool is_any_above_high(const struct segment *seg, uint16_t group)
 {
 	for (; group != GROUP_ROOT; group = group_parent(seg, group))
-		if (is_above_high(seg, group))
+		if (is_above_high(seg, RESOURCE_MEMORY, group) || is_above_high(seg, RESOURCE_SWAP, group))
 			return true;
 	return false;
+}
+
+/* Where there is swap, what is used can be given back too. */
+static void want_helper(uint64_t pages)
+{
+	if (pages < HELPER_LARGE && ++mine.charges % HELPER_CHARGES)
+		return;
+	if (!helper_listens() && !helper_is_wanted() && cold_is_worth_it())
+		helper_want();
 }
 
 /* The kernel charges in batches; here they are gathered until there is one. */
 void reclaim_note_charged(const struct self *self, uint64_t pages)
 {
+	want_helper(pages);
 	if (!is_any_above_high(self->actor.seg, (uint16_t)mc_load_relaxed(&self->group)))
 		return;
 	mine.debt += pages;
@@ -284,6 +433,8 @@ static void reclaim_excess(struct need *n, uint16_t group)
 	uint64_t high = mc_load_relaxed(&n->seg->limits->limits[RESOURCE_MEMORY][group].high);
 	uint64_t usage = usage_of(n->seg, group);
 
+	if (is_above_high(n->seg, RESOURCE_SWAP, group))
+		pool_count_event(n->seg, RESOURCE_SWAP, group, EVENT_HIGH);
 	if (usage <= high)
 		return;
 	pool_count_event(n->seg, RESOURCE_MEMORY, group, EVENT_HIGH);
@@ -294,9 +445,12 @@ static void reclaim_excess(struct need *n, uint16_t group)
 	if (n->in_heap && heap_unused())
 		(void)purge(n, n->pages);
 	else if (helper_listens() && heap_unused())
-		reclaim_ask(n->seg, n->self->member, n->pages, reclaim_now());
-	if (!reclaim_ask_below(n->seg, group, n->self->member, n->pages, reclaim_now()))
-		note_vain();
+		reclaim_ask_for(n->seg, n->group, n->self->member, n->pages, reclaim_now());
+	if (reclaim_ask_below(n->seg, group, n->self->member, n->pages, reclaim_now()))
+		return;
+	note_vain();
+	if (cold_is_possible() && !cold_are_awaited(n, reclaim_now()))
+		(void)reclaim_ask_cold_below(n->seg, group, n->pages, reclaim_now());
 }
 
 /* Handlers of the program run in between; a signal that ends it does so. */
@@ -318,7 +472,8 @@ static void pay(struct need *n)
 	mine.debt = 0;
 	for (uint16_t g = leaf; g != GROUP_ROOT; g = group_parent(n->seg, g))
 		reclaim_excess(n, g);
-	ms = throttle_delay_ms(throttle_overage_of(n->seg, RESOURCE_MEMORY, leaf), 0, debt);
+	ms = throttle_delay_ms(throttle_overage_of(n->seg, RESOURCE_MEMORY, leaf),
+			       throttle_overage_of(n->seg, RESOURCE_SWAP, leaf), debt);
 	if (ms > THROTTLE_IGNORED_MS)
 		sleep_ms(ms);
 	count_stall(n, since);
@@ -357,8 +512,6 @@ static bool settle_if_due(bool failed, bool in_heap)
 
 bool reclaim_after_heap(bool failed)
 {
-	if (helper_is_wanted())
-		helper_start();
 	return reclaim_due && settle_if_due(failed, true);
 }
 
@@ -369,6 +522,8 @@ bool reclaim_after_refused_mapping(void)
 
 void reclaim_after_mapping(void)
 {
+	if (!heap_is_ours)
+		helper_consider();
 	if (reclaim_due)
 		(void)settle_if_due(false, false);
 }

@@ -5,7 +5,8 @@
  * waiting harms nobody: behind jemalloc's slow paths (jemalloc_slow.c) and at the end of the hooks of mmap's kin.
  *
  *   refused   give back what this process's heap does not use; ask others below the refusing group, and wait at
- *             most RECLAIM_PATIENCE_MS; then that group's policy: fail, or wait for room, or ask for a kill and wait
+ *             most RECLAIM_PATIENCE_MS; where there is swap, ask all there, this process's own helper too, to page
+ *             out what they do not use, and wait at most RECLAIM_COLD_PATIENCE_MS; then that group's policy: fail, or wait for room, or ask for a kill and wait
  *             KILL_PATIENCE_MS. What cannot fit under the limit at all fails at once.
  *   high      work off what was charged while a group was above its memory.high: an event, reclaim of the excess,
  *             then the delay of accounting/throttle.h.
@@ -24,8 +25,8 @@
 /* Not 0: this thread has something before it. volatile: a handler may allocate. */
 extern __thread volatile unsigned reclaim_due __attribute__((visibility("hidden"), tls_model("initial-exec")));
 
-/* This thread's request for so many pages was refused by `group`. */
-void reclaim_note_refused(uint16_t group, uint64_t pages);
+/* This thread's request for so many pages was refused by `group`; a large one leaves the room to unwind (charge.h). */
+void reclaim_note_refused(uint16_t group, uint64_t pages, bool is_large);
 
 /* So many pages were charged to an account in `group`; what is above memory.high becomes a debt. */
 void reclaim_note_charged(const struct self *self, uint64_t pages);

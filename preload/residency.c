@@ -77,8 +77,8 @@ static const char *number(const char *p, uint64_t *ret)
 	return p;
 }
 
-/* Private pages: resident less shared. */
-static bool read_resident(uint64_t *ret_pages)
+/* Resident less shared. */
+bool residency_private(uint64_t *ret_pages)
 {
 	int fd = sys_openat(AT_FDCWD, "/proc/thread-self/statm", O_RDONLY, 0);
 	uint64_t size, resident, shared;
@@ -116,7 +116,7 @@ void residency_catch_up(const struct self *self)
 	uint64_t held = account_held(mc_load_full(&a->word));
 	uint64_t resident, to;
 
-	if (!read_resident(&resident))
+	if (!residency_private(&resident))
 		return;
 	to = due(self, account, resident);
 	if (to <= held || charge_adjust(&self->actor, account, meta, held, to, OVER_LAZY))

@@ -34,6 +34,9 @@ uint64_t residency_count_value(const struct self *self, uint8_t value, const voi
 /* The same for pages of the heap, all charged when they were committed. */
 uint64_t residency_of_heap(const void *addr, uint64_t pages);
 
+/* Private resident pages of this process. False: they cannot be read. 2 us. */
+bool residency_private(uint64_t *ret_pages);
+
 /* Charges what became resident since somebody looked last. Never takes anything back: other threads may
  * have been given memory that they are about to touch. */
 void residency_catch_up(const struct self *self);

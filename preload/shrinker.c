@@ -2,69 +2,84 @@
 /* Functions of the program that give memory back. */
 #include "preload/shrinker.h"
 
-#include "preload/helper.h"
+#include "accounting/layout.h"
+#include "accounting/units.h"
+#include "preload/guard.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <stddef.h>
 
 struct shrinker {
-	shrinker_function *function;
+	shrinker_function *function; /* NULL: free */
 	void *arg;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* Under the guard. */
 static struct shrinker shrinker[SHRINKERS_MAX];
-static mc_word32 shrinkers; /* slots that were ever used */
+static mc_word32 registered;
 
-static int find(shrinker_function *function, void *arg)
+static int find(shrinker_function *function, const void *arg)
 {
-	for (uint32_t i = 0; i < mc_load_relaxed(&shrinkers); i++)
-		if (shrinker[i].function == function && shrinker[i].arg == arg)
-			return (int)i;
-	return -ENOENT;
+	for (int i = 0; i < SHRINKERS_MAX; i++)
+		if (shrinker[i].function == function && (!function || shrinker[i].arg == arg))
+			return i;
+	return -ENOSPC;
 }
 
 int shrinker_register(shrinker_function *function, void *arg)
 {
+	sigset_t signals;
 	int at;
 
-	(void)pthread_mutex_lock(&lock);
+	if (!function)
+		return -EINVAL;
+	guard_lock(GUARD_SHRINKERS, &signals);
 	at = find(NULL, NULL);
-	if (at < 0 && mc_load_relaxed(&shrinkers) < SHRINKERS_MAX)
-		at = (int)mc_add_relaxed(&shrinkers, 1);
-	if (at >= 0)
+	if (at >= 0) {
 		shrinker[at] = (struct shrinker){ function, arg };
-	(void)pthread_mutex_unlock(&lock);
-	helper_start();
-	return at < 0 ? -ENOSPC : 0;
+		mc_add_relaxed(&registered, 1);
+	}
+	guard_unlock(GUARD_SHRINKERS, &signals);
+	return at < 0 ? at : 0;
 }
 
 void shrinker_unregister(shrinker_function *function, void *arg)
 {
+	sigset_t signals;
 	int at;
 
-	(void)pthread_mutex_lock(&lock);
-	at = find(function, arg);
-	if (at >= 0)
+	guard_lock(GUARD_SHRINKERS, &signals);
+	at = function ? find(function, arg) : -ENOENT;
+	if (at >= 0) {
 		shrinker[at] = (struct shrinker){ NULL, NULL };
-	(void)pthread_mutex_unlock(&lock);
+		mc_sub_relaxed(&registered, 1);
+	}
+	guard_unlock(GUARD_SHRINKERS, &signals);
 }
 
 bool shrinker_any(void)
 {
-	return mc_load_relaxed(&shrinkers) != 0;
+	return mc_load_relaxed(&registered) != 0;
 }
 
+/* Who says that he gave more than he was asked for is believed that he gave what he was asked for. */
 uint64_t shrinker_call(uint64_t pages)
 {
 	uint64_t given = 0;
+	sigset_t signals;
 
 	if (!shrinker_any())
 		return 0;
-	(void)pthread_mutex_lock(&lock);
-	for (uint32_t i = 0; i < mc_load_relaxed(&shrinkers) && given < pages; i++)
-		if (shrinker[i].function)
-			given += shrinker[i].function(shrinker[i].arg, pages - given);
-	(void)pthread_mutex_unlock(&lock);
+	pages = pages < PAGES_MAX ? pages : PAGES_MAX;
+	guard_lock(GUARD_SHRINKERS, &signals);
+	for (int i = 0; i < SHRINKERS_MAX && given < pages; i++) {
+		uint64_t wanted = (pages - given) << MC_PAGE_SHIFT, got;
+
+		if (!shrinker[i].function)
+			continue;
+		got = shrinker[i].function(shrinker[i].arg, wanted);
+		given += (got < wanted ? got : wanted) >> MC_PAGE_SHIFT;
+	}
+	guard_unlock(GUARD_SHRINKERS, &signals);
 	return given;
 }

@@ -8,18 +8,19 @@
 
 #define SHRINKERS_MAX 64
 
-/* Gives up to `pages` back; returns how many it has given. */
-typedef uint64_t shrinker_function(void *arg, uint64_t pages);
+/* Gives up to `bytes` back; returns how many it has given, by free or by unmapping. */
+typedef uint64_t shrinker_function(void *arg, uint64_t bytes);
 
-/* 0; -ENOSPC: SHRINKERS_MAX are registered. Starts the helper. */
+/* 0; -ENOSPC: SHRINKERS_MAX are registered. Not in a shrinker, nor in handlers. */
 int shrinker_register(shrinker_function *function, void *arg);
 
-/* Not called any more when this returns. */
+/* Not called any more when this returns. Not in a shrinker, nor in handlers. */
 void shrinker_unregister(shrinker_function *function, void *arg);
 
+/* Any thread, signal handlers. */
 bool shrinker_any(void);
 
-/* Calls one after the other until enough is given; returns how much was. */
+/* Calls one after the other until so many pages are given; returns how many were. What they freed is purgeable then. */
 uint64_t shrinker_call(uint64_t pages);
 
 #endif

@@ -145,7 +145,7 @@ static void try_here(struct stepping *s, const struct tracee *victim, uintptr_t 
 	bool saved = false;
 
 	for (uint64_t i = 0; i < TRIALS; i++) {
-		if ((s->instructions * TRIALS + i) % stride || (s->kills_only && trials[i].goes_on))
+		if ((s->instructions * TRIALS + i) % stride || (s->kills_only && (trials[i].goes_on || trials[i].twice)))
 			continue;
 		if (!saved)
 			save(s, &before);

@@ -30,7 +30,7 @@ struct stepping {
 	struct ground *ground;
 	struct bystanders *others;
 	bool is_daemon;	      /* the stepped one: another daemon follows it */
-	bool kills_only;      /* a copy could not go on: it has another pid */
+	bool kills_only;      /* a copy could not go on: it has another pid, and its own pages are wiped */
 	void *shared;	      /* what else the stepped one writes, put back after each trial; may be NULL */
 	size_t shared_size;   /* up to STEPPING_SHARED */
 	uint64_t trials_max;  /* about so many trials, spread evenly; 0: all */

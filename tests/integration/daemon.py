@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ DAEMON = os.environ.get("MEMCTL_DAEMON", "controld/memctld")
 DEADLINE = 20.0
 PACKET_MAX = 65536
 GROUPS_MAX = 65535
+CONNECTIONS_MAX = 16384
 ROOT = os.geteuid() == 0
 
 
@@ -520,9 +522,7 @@ def test_errors_are_replies():
         c.refused("create", "ENAMETOOLONG", group="/" + 64 * "n")
         c.do("create", group="/" + 63 * "n")
         c.refused("set", "ENOENT", group="/", values={"memory.nope": 1})
-        for op, arguments in (("unsubscribe", {"id": 1}),
-                              ("subscribe", {"group": "/", "event": "oom"})):
-            c.refused(op, "EOPNOTSUPP", **arguments)
+        c.refused("unsubscribe", "ENOENT", id=1)
         c.refused("reclaim", "EAGAIN", group="/", size="1M")
         c.refused("reclaim", "EINVAL", group="/", size="1x")
         d.client().do("hello")
@@ -563,12 +563,16 @@ def test_clients_come_and_go():
 
 
 def test_too_many_clients_are_turned_away():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] < CONNECTIONS_MAX + 100:
+        raise Skip("not so many descriptors here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
     with daemon() as d:
-        many = [Client(d.dir) for _ in range(1000)]
+        many = [Client(d.dir) for _ in range(CONNECTIONS_MAX - 10)]
         try:
-            wait_for("all are accepted", lambda: many[0].do("status")["connections"] == 1000)
+            wait_for("all are accepted", lambda: many[0].do("status")["connections"] == CONNECTIONS_MAX - 10)
             more = [Client(d.dir) for _ in range(30)]
-            wait_for("1024 are open", lambda: many[0].do("status")["connections"] == 1024)
+            wait_for("the most are open", lambda: many[0].do("status")["connections"] == CONNECTIONS_MAX)
             assert more[-1].socket.recv(1) == b""
             many += more
         finally:

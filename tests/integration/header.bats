@@ -28,3 +28,9 @@ compiles() { # COMPILER [OPTION...]
 	[ "$is" = "$(sed -n 's/^\t\t\(memctl_[a-z_]*\);/\1/p' "$top/memctl/libmemctl.sym" | sort)" ]
 	[ -z "$(nm -D --defined-only "$build/memctl/.libs/libmemctl.so" | grep -v ' [TA] .*MEMCTL_')" ]
 }
+
+@test "the static library has the same names and no others" {
+	command -v nm >/dev/null || skip "no nm"
+	is=$(nm -g --defined-only "$build/memctl/libmemctl.a" | sed -n 's/.* [A-Z] //p' | sort)
+	[ "$is" = "$(sed -n 's/^\t\t\(memctl_[a-z_]*\);/\1/p' "$top/memctl/libmemctl.sym" | sort)" ]
+}

@@ -132,7 +132,7 @@ static void test_failures_leave_results(void **state)
 	assert_non_null(strstr(memctl_error(), "/nix"));
 	assert_int_equal(memctl_get_number(m, "/", "memory.nix", &n), -ENOENT);
 	assert_int_equal(memctl_get_number(m, "/", "memory.charge", &n), -EINVAL);
-	assert_int_equal(memctl_get_number(m, "/", "memory.swap.max", &n), -EOPNOTSUPP);
+	assert_int_equal(memctl_get_number(m, "/", "memory.kmem.usage_in_bytes", &n), -EOPNOTSUPP);
 	assert_int_equal(n, 4711);
 	assert_int_equal(memctl_create(m, "/a", 0, bad), -EINVAL);
 	assert_int_equal(memctl_create(m, "/a", 0x40, NULL), -EINVAL);

@@ -50,5 +50,6 @@ names() { # FILE MACRO: the first argument of each row
 @test "libmemctl(3) has every exported name" {
 	for name in $(sed -n 's/^\t\t\(memctl_[a-z_]*\);/\1/p' "$top/memctl/libmemctl.sym"); do
 		grep -q -e "^\.F[no] $name\( \|$\)" "$build/man/libmemctl.3" || { echo "$name"; false; }
+		grep -q -e "^\.Ss .*$name\(,\|$\)" "$build/man/libmemctl.3" || { echo "$name has no example"; false; }
 	done
 }

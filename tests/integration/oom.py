@@ -57,7 +57,7 @@ def _(g):
     assert killed_by(status), (status, err)
     assert out == "" and "memctl: out of memory in %s: pid " % group in err, err
     assert "(grow) asked for 1.0 MiB" in err and "max 64.0 MiB: it refused" in err, err
-    assert events(g, group) == {"oom": 0, "oom_kill": 1, "oom_group_kill": 0}
+    assert events(g, group) == {"oom": 1, "oom_kill": 1, "oom_group_kill": 0}
     assert "killed pid" in g.get(group, "memory.oom.report")
     ran = g.spawn([g.memctl, "run", "-g", group, "--json", "--", g.path("grow"), "200"])
     report = json.loads(ran.err)
@@ -119,6 +119,7 @@ def _(g):
     assert killed_by(end(first)[0])
     assert end(beside)[0] == 0
     assert events(g, parent + "/whole") == {"oom": 0, "oom_kill": 2, "oom_group_kill": 1}
+    assert events(g, parent) == {"oom": 1, "oom_kill": 2, "oom_group_kill": 1}
     wait_for("the group is empty", lambda: g.get(parent, "memory.current") == "0")
     g.do("rm", "-r", parent)
 
@@ -164,6 +165,110 @@ def _(g):
     g.do("set", group, "memory.oom_control=0")
     assert killed_by(end(process)[0])
     assert "oom_kill 1" in g.get(group, "memory.oom_control")
+    g.settled(group)
+
+
+@test("what happens in one group does not touch another one at its own limit")
+def _(g):
+    a, b = g.new_group(), g.new_group()
+    for group in (a, b):
+        g.do("create", group, "memory.max=32M", "memory.oom.policy=kill")
+    beside = grow(g, b, 30)
+    assert beside.stdout.readline() == "grown\n"
+    for _ in range(3):
+        assert killed_by(end(grow(g, a, 60))[0])
+    assert events(g, a) == {"oom": 3, "oom_kill": 3, "oom_group_kill": 0}
+    assert events(g, b) == {"oom": 0, "oom_kill": 0, "oom_group_kill": 0}
+    assert end(beside)[0] == 0
+    g.settled(a)
+    g.settled(b)
+
+
+# ---- what precedes a kill ---------------------------------------------------------------------------------------
+
+@test("memory.oom.hook makes room: nobody is killed")
+def _(g):
+    group = g.new_group()
+    hook = g.write("hook", """#!/bin/sh
+echo "$MEMCTL_OOM_GROUP $MEMCTL_OOM_LIMIT $MEMCTL_OOM_ASKED $MEMCTL_OOM_PID" >>'%s'
+exec '%s' set "$MEMCTL_OOM_GROUP" memory.max=200M
+""" % (g.path("told"), g.memctl))
+    os.chmod(hook, 0o755)
+    g.do("create", group, "memory.max=32M", "memory.oom.policy=kill", "memory.oom.hook=" + hook)
+    process = grow(g, group, 60)
+    assert process.stdout.readline() == "grown\n", end(process)
+    with open(g.path("told")) as file:
+        told = file.read().split("\n")
+    where, limit, asked, pid = told[0].split()
+    assert told[1:] == [""] and (where, int(limit)) == (group, 32 * MIB) and int(asked) >= MIB, told
+    assert pid in g.do("ps", "--no-header", "-o", "csv", "-f", "pid", group).split()
+    assert end(process)[0] == 0
+    assert events(g, group) == {"oom": 0, "oom_kill": 0, "oom_group_kill": 0}
+    g.settled(group)
+
+
+@test("a hook that makes none, or fails: then somebody is killed")
+def _(g):
+    for command in ("true", "exit 3", "/nonexistent/hook"):
+        group = g.new_group()
+        g.do("create", group, "memory.max=32M", "memory.oom.policy=kill", "memory.oom.hook=" + command)
+        assert killed_by(end(grow(g, group, 60))[0]), command
+        assert events(g, group) == {"oom": 1, "oom_kill": 1, "oom_group_kill": 0}
+        g.settled(group)
+
+
+# Grows by argv[1] MiB; on SIGTERM it ends with status 7.
+POLITE = r"""
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static void leave(int signal) { (void)signal; _exit(7); }
+int main(int argc, char **argv)
+{
+	(void)argc;
+	signal(SIGTERM, leave);
+	for (int i = atoi(argv[1]); i > 0; i--) {
+		char *p = malloc(1 << 20);
+		if (!p)
+			return 3;
+		memset(p, 1, 1 << 20);
+	}
+	return 0;
+}
+"""
+
+
+@test("memory.oom.term: who ends when it is told to is not killed")
+def _(g):
+    group = g.new_group()
+    g.do("create", group, "memory.max=32M", "memory.oom.policy=kill", "memory.oom.term=30000")
+    ran = g.spawn([g.memctl, "run", "-g", group, "--", compile_c(g, "polite", POLITE), "60"])
+    assert ran.status == 7 and "told to end within 30000 ms, else killed: pid" in ran.err, ran
+    assert events(g, group) == {"oom": 1, "oom_kill": 1, "oom_group_kill": 0}
+    g.settled(group)
+
+
+@test("memory.oom.term: who does not end is killed")
+def _(g):
+    group = g.new_group()
+    g.do("create", group, "memory.max=32M", "memory.oom.policy=kill", "memory.oom.term=100")
+    ran = g.spawn(["sh", "-c", "trap '' TERM; exec %s run -g %s -- %s 60" % (g.memctl, group, g.path("grow"))])
+    assert killed_by(ran.status), ran
+    assert events(g, group) == {"oom": 1, "oom_kill": 1, "oom_group_kill": 0}
+    g.settled(group)
+
+
+@test("SIGTERM ends one that waits, and what it held is free for the next")
+def _(g):
+    group = g.new_group()
+    g.do("create", group, "memory.max=32M", "memory.oom.policy=wait")
+    process = grow(g, group, 60)
+    wait_for("it waits", lambda: "under_oom 1" in g.get(group, "memory.oom_control"))
+    process.terminate()
+    assert end(process)[0] == 128 + signal.SIGTERM
+    wait_for("it is counted", lambda: g.get(group, "memory.current") == "0")
+    assert end(grow(g, group, 20))[0] == 0
     g.settled(group)
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
-from real_programs import Ground, compile_c, main, test, wait_for
+from real_programs import Ground, comment, compile_c, main, test, wait_for
 
 MIB = 1 << 20
 
@@ -42,6 +42,10 @@ int main(int argc, char **argv)
 	return 0;
 }
 """
+
+
+def current(g, group):
+    return int(g.get(group, "memory.current"))
 
 
 class Hoarder:
@@ -164,13 +168,63 @@ def _(g):
     g.do("set", within.group, "memory.soft=100M")
     g.do("set", above.group, "memory.soft=20M")
     g.do("set", "/", "memory.high=100M")
-    wait_for("it has given", lambda: above.current() < 25 * MIB)
-    assert within.current() > 55 * MIB
-    g.do("set", "/", "memory.high=50M")
-    wait_for("all have given", lambda: within.current() < 25 * MIB)
+    wait_for("it has given", lambda: current(g, "/") <= 101 * MIB)
+    assert within.current() > 55 * MIB and above.current() < 45 * MIB
+    g.do("set", "/", "memory.high=40M")
+    wait_for("all have given", lambda: current(g, "/") <= 41 * MIB)
+    assert within.current() < 30 * MIB
     g.do("set", "/", "memory.high=max")
     within.end()
     above.end()
+
+
+# Allocates argv[1] MiB in blocks of 4 KiB, frees all but one of 64 of them, and says so: what is free lies in pieces.
+CRUMBS = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#define BLOCK 4096
+int main(int argc, char **argv)
+{
+	int n = atoi(argv[1]) * ((1 << 20) / BLOCK);
+	char **block = malloc(n * sizeof(*block));
+	(void)argc;
+	for (int i = 0; i < n; i++)
+		memset(block[i] = malloc(BLOCK), i, BLOCK);
+	for (int i = 0; i < n; i++)
+		if (i % 64)
+			free(block[i]);
+	free(malloc(100));
+	puts("ready");
+	fflush(stdout);
+	return getchar() == EOF ? 0 : block[0][0];
+}
+"""
+
+
+@test("memory.low is divided as in the kernel's example")
+def _(g):
+    """Parent 50 MiB, children 75, 25, 0 and 500 MiB, usage 50, 50, 50 and nothing: 29, 21, 0 and nothing are left."""
+    top = g.new_group()
+    g.do("create", top)
+    g.do("create", top + "/parent", "memory.low=50M")
+    program, processes = compile_c(g, "crumbs", CRUMBS), []
+    for name, low in ("a", "75M"), ("b", "25M"), ("c", "0"), ("d", "500M"):
+        g.do("create", "%s/parent/%s" % (top, name), "memory.low=" + low)
+    for name in "abc":
+        group = "%s/parent/%s" % (top, name)
+        processes.append(g.start([g.memctl, "run", "-g", group, "--keep", "--", program, "51"],
+                                 {"MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1"}))
+        assert processes[-1].stdout.readline() == "ready\n"
+        g.do("reclaim", group, "%d" % (current(g, group) - 50 * MIB))
+    assert abs(current(g, top) - 150 * MIB) < 9 * MIB, current(g, top)
+    g.do("reclaim", top, "%d" % (current(g, top) - 50 * MIB))
+    a, b, c = (current(g, "%s/parent/%s" % (top, name)) / MIB for name in "abc")
+    comment("left are %.1f, %.1f and %.1f MiB" % (a, b, c))
+    assert abs(a - 29) <= 2.9 and abs(b - 21) <= 2.1 and c < 5, (a, b, c)
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
 
 
 @test("a client that leaves meanwhile hurts nobody")

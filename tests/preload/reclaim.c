@@ -7,6 +7,7 @@
 #include "tests/preload/stage.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -220,6 +221,19 @@ static void end_idler(pid_t pid, const int to[2])
 	expect(waitpid(pid, &status, 0) == pid && status == 0);
 }
 
+/* Again and again: who is to give may be about to listen. */
+static void *ask_for(size_t size)
+{
+	void *p = NULL;
+
+	for (int i = 0; i < 1000 && !p; i++) {
+		p = malloc(size);
+		if (!p)
+			pause_briefly();
+	}
+	return p;
+}
+
 /* 64 MiB are the limit; the idler holds 20 at least. How long it takes is not for a test to say. */
 static int takes_from_relatives(int argc, char *argv[])
 {
@@ -255,6 +269,107 @@ static int maps_from_relatives(int argc, char *argv[])
 	}
 	expect(p != MAP_FAILED);
 	end_idler(pid, to);
+	return stage_verdict();
+}
+
+/* By the slow path; not left out by a compiler that knows malloc. */
+static void enter_malloc(void)
+{
+	void *volatile p = malloc(100 << 10);
+
+	free(p);
+}
+
+/* Too little for a helper, with a limit far away: it gives when it next enters malloc. */
+static int takes_from_the_deaf(int argc, char *argv[])
+{
+	int to[2], ready[2];
+	char c = 'r';
+	void *p;
+	pid_t pid;
+
+	(void)argc;
+	(void)argv;
+	expect(pipe(to) == 0 && pipe(ready) == 0);
+	pid = fork();
+	if (pid == 0) {
+		expect(churn(12 * MIB) && threads() == 1);
+		(void)!write(ready[1], &c, 1);
+		while (fcntl(to[0], F_SETFL, O_NONBLOCK) == 0 && read(to[0], &c, 1) != 1)
+			enter_malloc();
+		_exit(stage_verdict());
+	}
+	expect(read(ready[0], &c, 1) == 1);
+	p = ask_for(54 * MIB);
+	expect(p != NULL);
+	free(p);
+	(void)!write(to[1], &c, 1);
+	end_idler(pid, to);
+	return stage_verdict();
+}
+
+/* What a thread has cached of small blocks only itself can give back. */
+static mc_word32 cache_stage;
+
+static void *caches(void *arg)
+{
+	static void *block[64 << 10];
+
+	(void)arg;
+	for (size_t size = 1024; size <= 32 << 10; size += size / 4) {
+		unsigned n = 0;
+
+		while (n < 20)
+			block[n++] = malloc(size);
+		while (n--)
+			free(block[n]);
+	}
+	mc_store_full(&cache_stage, 1);
+	while (mc_load_full(&cache_stage) == 1) {
+		enter_malloc();
+		pause_briefly();
+	}
+	return NULL;
+}
+
+static bool is_caching(void *arg)
+{
+	(void)arg;
+	return mc_load_full(&cache_stage) == 1;
+}
+
+static bool holds_less(void *arg)
+{
+	struct segment seg;
+	struct member *m = slot();
+	bool less;
+
+	if (segment_attach(getenv("MEMCTL_DIR"), SEGMENT_MEMBER, &seg))
+		return false;
+	reclaim_ask(&seg, (uint32_t)(m - stage_segment()->counters->member), STAGE_MIB(64), reclaim_now());
+	less = stage_until(has_answered, m) && stage_held() < *(uint64_t *)arg;
+	segment_detach(&seg);
+	return less;
+}
+
+static int flushes_caches(int argc, char *argv[])
+{
+	uint64_t bare, full, half;
+	pthread_t t;
+
+	(void)argc;
+	(void)argv;
+	get_a_helper();
+	half = stage_held() - STAGE_MIB(16);
+	expect(stage_until(holds_less, &half));
+	bare = stage_held();
+	expect(pthread_create(&t, NULL, caches, NULL) == 0 && stage_until(is_caching, NULL));
+	full = stage_held();
+	expect(full > bare + STAGE_MIB(2));
+	half = (bare + full) / 2;
+	expect(stage_until(holds_less, &half));
+	mc_store_full(&cache_stage, 2);
+	expect(pthread_join(t, NULL) == 0);
 	return stage_verdict();
 }
 
@@ -302,6 +417,8 @@ static int leaves_room(int argc, char *argv[])
 	while (small < 1000 && malloc(BLOCK / 16))
 		small++;
 	expect(large > 50);
+	if (small < 16 || small >= 500)
+		fprintf(stderr, "# %u small ones\n", small);
 	expect(small >= 16 && small < 500);
 	return stage_verdict();
 }
@@ -453,6 +570,9 @@ static const struct scene scenes[] = {
 	{ "main_ends_first", "a process ends though its first thread ended before the last", main_ends_first, 0 },
 	{ "gives_when_asked", "who is asked gives, and counts it", gives_when_asked, 0 },
 	{ "takes_from_relatives", "malloc gets what an idle relative does not use", takes_from_relatives, STAGE_MIB(64) },
+	{ "takes_from_the_deaf", "malloc gets what a busy relative without a helper does not use", takes_from_the_deaf,
+	  STAGE_MIB(64) },
+	{ "flushes_caches", "what other threads have cached is given back", flushes_caches, 0 },
 	{ "maps_from_relatives", "mmap gets what an idle relative does not use", maps_from_relatives, STAGE_MIB(64) },
 	{ "stopped_relative", "who cannot answer holds nobody up", stopped_relative, STAGE_MIB(64) },
 	{ "leaves_room", "small requests are granted after large ones are refused", leaves_room, STAGE_MIB(64) },

@@ -3,6 +3,7 @@
 #ifndef TESTS_UNIT_CONTROLD_FIXTURE_H
 #define TESTS_UNIT_CONTROLD_FIXTURE_H
 
+#include "controld/history.h"
 #include "controld/command.h"
 #include "controld/cycle.h"
 #include "controld/daemon.h"
@@ -115,6 +116,48 @@ static int fake_resident(pid_t pid, struct world_resident *ret)
 	return 0;
 }
 
+static int fake_swapped(pid_t pid, bool shares, uint64_t *ret_pages)
+{
+	struct fake_process *p = fake_find(pid);
+
+	(void)shares;
+	if (!p)
+		return -ESRCH;
+	*ret_pages = p->usage.swap;
+	return 0;
+}
+
+/* One mapping of all it has; none of it was touched since. */
+static int fake_used(pid_t pid, smaps_take *take, void *to)
+{
+	struct fake_process *p = fake_find(pid);
+	struct smaps_mapping m = { .start = 1 << 20, .is_anonymous = true };
+
+	if (!p)
+		return -ESRCH;
+	m.end = m.start + (p->usage.anon << MC_PAGE_SHIFT);
+	m.resident = p->usage.anon;
+	if (m.resident)
+		take(&m, to);
+	return 0;
+}
+
+static bool fake_is_privileged;
+
+static int fake_advise(pid_t pid, uint64_t start, uint64_t size, int advice)
+{
+	struct fake_process *p = fake_find(pid);
+
+	(void)start;
+	if (!p || !fake_is_privileged)
+		return p ? -EPERM : -ESRCH;
+	if (advice == 21) {
+		p->usage.anon -= size >> MC_PAGE_SHIFT;
+		p->usage.swap += size >> MC_PAGE_SHIFT;
+	}
+	return 0;
+}
+
 static int fake_proportional(pid_t pid, unsigned sharers, uint64_t *ret_pages)
 {
 	struct fake_process *p = fake_find(pid);
@@ -209,6 +252,9 @@ static const struct world fake_world = {
 	.resident = fake_resident,
 	.proportional = fake_proportional,
 	.faults = fake_faults,
+	.swapped = fake_swapped,
+	.used = fake_used,
+	.advise = fake_advise,
 	.spent_ns = fake_spent_ns,
 	.host = fake_host,
 	.ran_ns = fake_ran_ns,
@@ -283,6 +329,7 @@ static inline int fixture_teardown(void **state)
 	strcpy(dir, fixture.rundir.path);
 	rundir_remove(&fixture.rundir, SEGMENT_LIMITS_NAME);
 	rundir_remove(&fixture.rundir, SEGMENT_COUNTERS_NAME);
+	rundir_remove(&fixture.rundir, HISTORY_NAME);
 	rundir_remove(&fixture.rundir, RUNDIR_LOCK);
 	daemon_close(&fixture);
 	return rmdir(dir);

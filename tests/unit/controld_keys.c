@@ -138,7 +138,7 @@ static void what_is_not_in_this_version_says_so(void **state)
 	set("/", "memory.oom.policy", "\"wait\"");
 	refuse("/", "memory.oom.policy", "\"die\"", "EINVAL");
 	refuse("/", "memory.kmem.limit_in_bytes", "1", "EOPNOTSUPP");
-	fixture_refuse("get", "\"group\":\"/\",\"keys\":[\"memory.swap.current\"]", "EOPNOTSUPP");
+	fixture_refuse("get", "\"group\":\"/\",\"keys\":[\"memory.zswap.current\"]", "EOPNOTSUPP");
 	fixture_refuse("get", "\"group\":\"/\",\"keys\":[\"memory.nope\"]", "ENOENT");
 	refuse("/", "memory.nope", "1", "ENOENT");
 	refuse("/", "memory.current", "1", "EINVAL");

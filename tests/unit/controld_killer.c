@@ -2,9 +2,11 @@
 /* memory.oom.policy=kill in a made-up world: who is killed, when, and what is said. */
 #include "tests/unit/controld_fixture.h"
 
+#include "controld/hook.h"
 #include "controld/killer.h"
 
 #include <signal.h>
+#include <time.h>
 
 #define M 256
 
@@ -82,6 +84,9 @@ static void the_largest_is_killed_and_counted(void **state)
 	assert_int_equal(large->signal, SIGKILL);
 	assert_int_equal(small->signal + other->signal, 0);
 	assert_int_equal(mc_load_full(request_of("/a")), 0);
+	assert_int_equal(fixture_row("/a", "memory.events.local", "oom"), 1);
+	assert_int_equal(fixture_row("/a/b", "memory.events", "oom"), 0);
+	assert_int_equal(fixture_row("/", "memory.events", "oom"), 1);
 	assert_int_equal(fixture_row("/a/b", "memory.events.local", "oom_kill"), 1);
 	assert_int_equal(fixture_row("/a", "memory.events.local", "oom_kill"), 0);
 	assert_int_equal(fixture_row("/a", "memory.events", "oom_kill"), 1);
@@ -153,7 +158,11 @@ static void who_may_not_be_killed(void **state)
 	fixture_turn();
 	ask("/a", m, 10 * M);
 	assert_int_equal(first->signal + second->signal, 0);
+	assert_int_equal(mc_load_full(request_of("/a")), (uint64_t)(m + 1) << 32); /* an answer, at once */
+	assert_true(fixture.served->next_look_ns > fake_now);
+	fixture_pass(400);
 	assert_int_equal(mc_load_full(request_of("/a")), 0);
+	assert_int_equal(fixture_row("/a", "memory.events", "oom"), 0); /* who fails counts it */
 	first->oom_adj = 0;
 	ask("/a", m, 10 * M);
 	assert_int_equal(first->signal, SIGKILL);
@@ -258,6 +267,160 @@ static void as_in_version_1(void **state)
 	fixture_refuse("set", "\"group\":\"/a\",\"values\":{\"memory.oom_control\":\"2\"}", "EINVAL");
 }
 
+/* ---- what precedes ----------------------------------------------------------------------------------------- */
+
+static void first_it_is_told_to_end(void **state)
+{
+	struct fake_process *p;
+	uint32_t m;
+
+	(void)state;
+	make("/a", "\"memory.max\":\"64M\",\"memory.oom.policy\":\"kill\",\"memory.oom.term\":2000");
+	p = join(100, "/a", 60 * M, &m);
+	fixture_turn();
+	ask("/a", m, 10 * M);
+	assert_int_equal(p->signal, SIGTERM);
+	assert_int_equal(fixture_row("/a", "memory.events", "oom_kill"), 1);
+	expect_report("/a", "told to end within 2000 ms, else killed: pid 100");
+	fixture_pass(1900);
+	assert_int_equal(p->signal, SIGTERM);
+	fixture_pass(200);
+	assert_int_equal(p->signal, SIGKILL);
+	fake_end(p);
+	fixture_turn();
+	assert_int_equal(mc_load_full(request_of("/a")), 0);
+	assert_int_equal(fixture_row("/a", "memory.events", "oom_kill"), 1);
+	assert_int_equal(fixture_row("/a", "memory.events", "oom"), 1);
+}
+
+static void who_ends_when_told_is_not_killed(void **state)
+{
+	struct fake_process *p, *other;
+	uint32_t m, o;
+
+	(void)state;
+	make("/a", "\"memory.max\":\"64M\",\"memory.oom.policy\":\"kill\",\"memory.oom.term\":2000");
+	other = join(101, "/a", 10 * M, &o);
+	p = join(100, "/a", 50 * M, &m);
+	fixture_turn();
+	ask("/a", o, 10 * M);
+	assert_int_equal(p->signal, SIGTERM);
+	fake_end(p);
+	fixture_turn();
+	assert_int_equal(other->signal, 0);
+	assert_int_equal(mc_load_full(request_of("/a")), 0);
+}
+
+/* The hook is a real command; the clock of the daemon stands still meanwhile. */
+static void turn_until(bool (*done)(void *), void *arg)
+{
+	for (int i = 0; i < 60000 && !done(arg); i++) {
+		(void)nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+		fixture_turn();
+	}
+	assert_true(done(arg));
+}
+
+static bool was_signalled(void *arg)
+{
+	return ((struct fake_process *)arg)->signal != 0;
+}
+
+static bool is_answered(void *arg)
+{
+	return mc_load_full((mc_word *)arg) == 0;
+}
+
+static void the_hook_comes_first(void **state)
+{
+	char name[] = "/tmp/memctl-hook-XXXXXX", values[256], text[256] = "";
+	struct fake_process *p;
+	uint32_t m;
+	int fd = mkstemp(name);
+
+	(void)state;
+	assert_true(fd >= 0);
+	(void)snprintf(values, sizeof(values),
+		       "\"memory.max\":\"64M\",\"memory.oom.policy\":\"kill\",\"memory.oom.hook\":"
+		       "\" echo $MEMCTL_OOM_GROUP $MEMCTL_OOM_LIMIT $MEMCTL_OOM_ASKED $MEMCTL_OOM_PID >%s \"",
+		       name);
+	make("/a", values);
+	p = join(100, "/a", 60 * M, &m);
+	fixture_turn();
+	ask("/a", m, 10 * M);
+	turn_until(was_signalled, p);
+	assert_int_equal(p->signal, SIGKILL);
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	assert_string_equal(text, "/a 67108864 10485760 100\n");
+	(void)close(fd);
+	(void)unlink(name);
+}
+
+static void a_hook_that_makes_room_saves_all(void **state)
+{
+	struct fake_process *p;
+	uint32_t m;
+
+	(void)state;
+	make("/a", "\"memory.max\":\"64M\",\"memory.oom.policy\":\"kill\",\"memory.oom.hook\":\"sleep 1000\"");
+	p = join(100, "/a", 60 * M, &m);
+	fixture_turn();
+	ask("/a", m, 10 * M);
+	fixture_pass(1000);
+	assert_int_equal(p->signal, 0);
+	set("/a", "\"memory.max\":\"80M\"");
+	turn_until(is_answered, request_of("/a"));
+	assert_int_equal(p->signal, 0);
+}
+
+static void a_hook_has_its_time_and_no_more(void **state)
+{
+	struct fake_process *p;
+	uint32_t m;
+
+	(void)state;
+	make("/a", "\"memory.max\":\"64M\",\"memory.oom.policy\":\"kill\",\"memory.oom.hook\":\"sleep 1000\"");
+	p = join(100, "/a", 60 * M, &m);
+	fixture_turn();
+	ask("/a", m, 10 * M);
+	fixture_pass(HOOK_LIMIT_NS / 1000000 - 100);
+	assert_int_equal(p->signal, 0);
+	fixture_pass(200);
+	assert_int_equal(p->signal, SIGKILL);
+}
+
+static void expect_text(const char *key, const char *text)
+{
+	json_t *value = fixture_get("/a", key);
+
+	assert_string_equal(json_string_value(value), text);
+	json_decref(value);
+}
+
+static void its_keys(void **state)
+{
+	char longest[300];
+
+	(void)state;
+	make("/a", "");
+	expect_text("memory.oom.hook", "");
+	expect_text("memory.oom.deadlock", "pass");
+	set("/a", "\"memory.oom.hook\":\" a b \",\"memory.oom.deadlock\":\" refuse\\n\",\"memory.oom.term\":\"0x10\"");
+	expect_text("memory.oom.hook", "a b");
+	expect_text("memory.oom.deadlock", "refuse");
+	set("/a", "\"memory.oom.hook\":\"\"");
+	expect_text("memory.oom.hook", "");
+	expect_text("memory.oom.deadlock", "refuse");
+	fixture_refuse("set", "\"group\":\"/a\",\"values\":{\"memory.oom.term\":\"30001\"}", "EINVAL");
+	fixture_refuse("set", "\"group\":\"/a\",\"values\":{\"memory.oom.term\":\"-1\"}", "EINVAL");
+	fixture_refuse("set", "\"group\":\"/a\",\"values\":{\"memory.oom.deadlock\":\"passes\"}", "EINVAL");
+	(void)snprintf(longest, sizeof(longest), "\"group\":\"/a\",\"values\":{\"memory.oom.hook\":\"%0244d\"}", 0);
+	fixture_refuse("set", longest, "E2BIG");
+	fixture_drop(fixture_do("remove", "\"group\":\"/a\""));
+	make("/a", "");
+	expect_text("memory.oom.deadlock", "pass"); /* not what an older group had set */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -271,6 +434,12 @@ int main(void)
 		TEST(the_whole_group_goes),
 		TEST(a_limit_below_usage_kills_until_it_fits),
 		TEST(as_in_version_1),
+		TEST(first_it_is_told_to_end),
+		TEST(who_ends_when_told_is_not_killed),
+		TEST(the_hook_comes_first),
+		TEST(a_hook_that_makes_room_saves_all),
+		TEST(a_hook_has_its_time_and_no_more),
+		TEST(its_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* What the preload library offers to a program that cooperates. libmemctl finds it by name where it is preloaded; programs
+ * see it as memctl_self_usage and its kin (memctl/memctl.h has the contract). */
+#ifndef ACCOUNTING_COOPERATE_H
+#define ACCOUNTING_COOPERATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define COOPERATE_SYMBOL "memctl_cooperate"
+#define COOPERATE_VERSION 1u
+
+/* Bytes. What has no limit is UINT64_MAX. */
+struct cooperate_usage {
+	uint64_t held, unused, current, max, room;
+};
+
+/* Functions are added at the end, with a higher version. All may be called where the process is no member: then they do
+ * nothing and answer 0. Negative errno. */
+struct cooperate {
+	uint32_t version;
+	void (*usage)(struct cooperate_usage *ret);
+	int (*shrinker_register)(uint64_t (*function)(void *arg, uint64_t bytes), void *arg);
+	void (*shrinker_unregister)(uint64_t (*function)(void *arg, uint64_t bytes), void *arg);
+	int (*mark_volatile)(void *addr, size_t size);
+	int (*unmark_volatile)(void *addr, size_t size);
+	int (*charge)(const char *resource, uint64_t bytes);
+	int (*uncharge)(const char *resource, uint64_t bytes);
+};
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* Charging device memory. */
+#include "device/charge.h"
+
+#include "accounting/group.h"
+#include "accounting/member.h"
+#include "accounting/region.h"
+
+static device_charge_trim *trim_own;
+
+void device_charge_on_refusal(device_charge_trim *trim)
+{
+	trim_own = trim;
+}
+
+static uint64_t units_of(uint64_t bytes)
+{
+	return bytes / REGION_UNIT + (bytes % REGION_UNIT != 0);
+}
+
+static bool try_units(struct device_charge *c, unsigned resource, uint64_t units)
+{
+	uint16_t refused = GROUP_ROOT;
+
+	if (charge_try_as(&c->member->actor, c->to.account, units, CHARGE_FIRST, &refused) == 0)
+		return true;
+	if (trim_own && trim_own(resource, units * REGION_UNIT) &&
+	    charge_try_as(&c->member->actor, c->to.account, units, CHARGE_FIRST, &refused) == 0)
+		return true;
+	charge_refuse(&c->member->actor, c->to.account, units, refused);
+	return false;
+}
+
+bool device_charge_reserve(struct device_charge *c, int resource, uint64_t bytes)
+{
+	c->units = 0;
+	c->member = resource < 0 ? NULL : device_member();
+	if (!c->member)
+		return true;
+	if (!device_region_target(c->member, (unsigned)resource, &c->to)) {
+		device_member_mark_partial();
+		c->member = NULL;
+		return true;
+	}
+	if (!try_units(c, (unsigned)resource, units_of(bytes)))
+		return false;
+	c->units = units_of(bytes);
+	return true;
+}
+
+bool device_charge_reserve_more(struct device_charge *c, uint64_t bytes)
+{
+	uint64_t units = units_of(bytes);
+	unsigned resource;
+
+	if (!c->member)
+		return true;
+	resource = account_meta_resource(
+		mc_load_relaxed(&account_of(c->member->actor.seg, c->to.account)->meta));
+	if (!try_units(c, resource, units))
+		return false;
+	c->units += units;
+	return true;
+}
+
+static void give(struct device_member *m, uint32_t account, uint64_t units)
+{
+	charge_uncharge_keeping(&m->actor, account, units, DEVICE_STOCK_MOST);
+}
+
+void device_charge_cancel(struct device_charge *c)
+{
+	if (c->member && c->units)
+		give(c->member, c->to.account, c->units);
+	c->units = 0;
+}
+
+void device_charge_commit(struct device_charge *c, uint64_t bytes, struct device_paid *ret)
+{
+	uint64_t units = units_of(bytes);
+
+	*ret = (struct device_paid){0};
+	if (!c->member)
+		return;
+	if (units < c->units)
+		give(c->member, c->to.account, c->units - units);
+	else if (units > c->units)
+		charge_force(&c->member->actor, c->to.account, units - c->units, OVER_LAZY);
+	*ret = (struct device_paid){.units = units, .slot = (uint8_t)c->to.slot};
+	c->units = 0;
+}
+
+void device_charge_return(const struct device_paid *paid)
+{
+	struct device_member *m = paid->units ? device_member() : NULL;
+
+	if (m)
+		give(m, member_account_at(m->actor.seg, m->member, paid->slot), paid->units);
+}
+
+/* A pool that was paid for from the group we were in before is paid for from there until it is
+ * given back. */
+void device_charge_settle(struct device_charge *c, int resource, struct device_paid *paid,
+			  uint64_t bytes)
+{
+	struct device_charge own = {0};
+	uint64_t units = units_of(bytes);
+	uint32_t account;
+
+	if (!c && (units == paid->units || !device_charge_reserve(&own, resource, 0)))
+		return;
+	if (!c)
+		c = &own;
+	if (!c->member)
+		return;
+	if (paid->units == 0)
+		paid->slot = (uint8_t)c->to.slot;
+	account = member_account_at(c->member->actor.seg, c->member->member, paid->slot);
+	if (account == c->to.account && units >= paid->units + c->units) {
+		if (units > paid->units + c->units)
+			charge_force(&c->member->actor, account, units - paid->units - c->units,
+				     OVER_LAZY);
+	} else if (account == c->to.account) {
+		give(c->member, account, paid->units + c->units - units);
+	} else {
+		device_charge_cancel(c);
+		if (units > paid->units)
+			charge_force(&c->member->actor, account, units - paid->units, OVER_LAZY);
+		else
+			give(c->member, account, paid->units - units);
+	}
+	c->units = 0;
+	paid->units = units;
+}
+
+/* ---- the group's share
+ * ---------------------------------------------------------------------------------------- */
+
+/* Stocks count as free: they are given back to whoever is refused. */
+static uint64_t usage_of(const struct segment *seg, unsigned resource, uint16_t group)
+{
+	return pool_usage(mc_load_relaxed(&pool_of(seg, resource, group)->word));
+}
+
+bool device_charge_share(int resource, struct device_share *ret)
+{
+	struct device_member *m = resource < 0 ? NULL : device_member();
+	uint64_t least = PAGES_MAX, left = PAGES_MAX, used = 0;
+	const struct segment *seg;
+	struct device_target to;
+
+	if (!m || !device_region_target(m, (unsigned)resource, &to))
+		return false;
+	seg = m->actor.seg;
+	if (seg->limits->group[mc_load_relaxed(m->group)].view == VIEW_REAL)
+		return false;
+	for (uint16_t g = mc_load_relaxed(m->group); g != GROUP_NIL; g = group_parent(seg, g)) {
+		uint64_t max = mc_load_relaxed(&seg->limits->limits[resource][g].max);
+		uint64_t usage = max < PAGES_MAX ? usage_of(seg, (unsigned)resource, g) : 0;
+		uint64_t room = usage < max ? max - usage : 0;
+
+		if (max < least) {
+			least = max;
+			used = usage;
+		}
+		left = room < left ? room : left;
+	}
+	if (least >= PAGES_MAX)
+		return false;
+	left += account_stock(mc_load_relaxed(&account_of(seg, to.account)->word));
+	*ret = (struct device_share){
+		.total = least * REGION_UNIT,
+		.available = left * REGION_UNIT,
+		.used = used * REGION_UNIT,
+	};
+	return true;
+}

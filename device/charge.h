@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* Charging device memory: reserve before the driver is called, commit or cancel after it.
+ *
+ *   struct device_charge c;
+ *   if (!device_charge_reserve(&c, resource, bytes)) -> the API's own out-of-memory error
+ *   driver's call
+ *   failed: device_charge_cancel(&c)      done: device_charge_commit(&c, bytes it took, &paid)
+ *   later:  device_charge_return(&paid)
+ *
+ * contract      any thread, no lock held across anything. Where this process is not a member, or
+ * the region is not known (resource negative), everything is granted and nothing charged. units
+ * bytes are rounded up to REGION_UNIT, each charge for itself. price         a pair of up to
+ * DEVICE_STOCK_MOST units, no limit near: two swaps of the own account.
+ */
+#ifndef DEVICE_CHARGE_H
+#define DEVICE_CHARGE_H
+
+#include "device/region.h"
+
+/* Units that an account keeps when memory is given back, for the next request. */
+#define DEVICE_STOCK_MOST 2048u
+
+/* What somebody holds: kept in the ledger until it is given back. */
+struct device_paid {
+	uint64_t units;
+	uint8_t slot; /* of the account in the member's table */
+};
+
+struct device_charge {
+	struct device_member *member; /* NULL: nothing is charged */
+	struct device_target to;
+	uint64_t units;
+};
+
+/* Called when a limit has refused, before the second and last try: gives back what the API keeps
+ * for itself. True when anything was given. */
+typedef bool device_charge_trim(unsigned resource, uint64_t bytes);
+void device_charge_on_refusal(device_charge_trim *trim);
+
+/* False: refused. */
+bool device_charge_reserve(struct device_charge *c, int resource, uint64_t bytes);
+
+/* More of the same reservation. False: refused, what was reserved before stays. */
+bool device_charge_reserve_more(struct device_charge *c, uint64_t bytes);
+
+void device_charge_cancel(struct device_charge *c);
+
+/* It took `bytes`; what was reserved beyond goes back, what is lacking is charged whatever the
+ * limits. */
+void device_charge_commit(struct device_charge *c, uint64_t bytes, struct device_paid *ret);
+
+void device_charge_return(const struct device_paid *paid);
+
+/* Changes what is paid for to `bytes`, whatever the limits: what a driver's pool turned out to have
+ * reserved. The reservation `c` (may be NULL) is used up. The caller sees to it that one thread at
+ * a time changes *paid. */
+void device_charge_settle(struct device_charge *c, int resource, struct device_paid *paid,
+			  uint64_t bytes);
+
+/* What there is for this process in a region: the least of all limits above, and how much is left
+ * below them, in bytes. False: no limit, or the group shows what the device shows. */
+struct device_share {
+	uint64_t total, available, used; /* used: of the group whose limit is the least */
+};
+bool device_charge_share(int resource, struct device_share *ret);
+
+#endif

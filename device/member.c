@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* This process as a member, for charges to devices. */
+#include "device/member.h"
+
+#include "accounting/member.h"
+#include "accounting/sys.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+struct device_member *device_member_page;
+
+/* The same in parent and child. */
+static struct segment segment;
+static mc_word32 attaching;
+static mc_word32 is_attached;
+
+void *device_pages(size_t size, enum device_pages in_child)
+{
+	long at = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int advice = in_child == PAGES_WIPED ? MADV_WIPEONFORK : MADV_DONTFORK;
+
+	if (sys_is_error(at))
+		return NULL;
+	if (sys_madvise((void *)at, size, advice) == 0)
+		return (void *)at; /* NOLINT: the kernel's answer is an address */
+	(void)sys_munmap((void *)at, size);
+	return NULL;
+}
+
+const char *device_member_dir(void)
+{
+	static char dir[200];
+	const char *named = getenv("MEMCTL_DIR");
+	unsigned uid = (unsigned)sys_call3(SYS_geteuid, 0, 0, 0);
+
+	if (dir[0])
+		return dir;
+	if (named && *named && strlen(named) < sizeof(dir))
+		strcpy(dir, named);
+	else if (uid)
+		(void)snprintf(dir, sizeof(dir), "/dev/shm/memctl-%u", uid);
+	else
+		strcpy(dir, "/run/memctl");
+	return dir;
+}
+
+/* The environment may change later: looked at before the program runs. */
+__attribute__((constructor(102))) static void start(void)
+{
+	(void)device_member_dir();
+}
+
+static bool attach(void)
+{
+	if (mc_load_acquire(&is_attached))
+		return true;
+	if (mc_exchange_full(&attaching, 1))
+		return false;
+	if (segment_attach(device_member_dir(), SEGMENT_DEVICE, &segment) == 0)
+		mc_store_release(&is_attached, 1);
+	mc_store_full(&attaching, 0);
+	return mc_load_acquire(&is_attached);
+}
+
+static struct device_member *make_page(void)
+{
+	static mc_word32 making;
+
+	if (!device_member_page && !mc_exchange_full(&making, 1)) {
+		device_member_page = device_pages(MC_PAGE_SIZE, PAGES_WIPED);
+		mc_store_full(&making, 0);
+	}
+	return device_member_page;
+}
+
+static void fill(struct device_member *m, uint32_t member)
+{
+	m->member = member;
+	m->group = &member_of(&segment, member)->group;
+	m->actor = (struct actor){
+		.seg = &segment,
+		.open = &member_of(&segment, member)->open,
+		.member = member,
+		.pid = (uint32_t)sys_getpid(),
+	};
+	mc_store_release(&m->state, MEMBER_FOUND);
+}
+
+/* Not cached where there is none: the child of a fork may not have joined yet. */
+struct device_member *device_member_find(void)
+{
+	uint32_t unfound = 0;
+	struct device_member *m = make_page();
+	uint64_t start_time = 0;
+	uint32_t member;
+
+	if (!m || !attach() || member_read_start_time(0, &start_time) ||
+	    member_find(&segment, (uint32_t)sys_getpid(), start_time, &member))
+		return NULL;
+	if (mc_cas_full(&m->state, &unfound, MEMBER_FINDING))
+		fill(m, member);
+	while (mc_load_acquire(&m->state) != MEMBER_FOUND)
+		mc_spin_hint();
+	return m;
+}
+
+void device_member_mark_partial(void)
+{
+	struct device_member *m = device_member();
+
+	if (m && !(mc_load_relaxed(&member_of(&segment, m->member)->flags) & MEMBER_PARTIAL))
+		member_set_flags(&segment, m->member, MEMBER_PARTIAL, 0);
+}

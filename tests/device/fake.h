@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* A driver without a device: what a CUDA driver does with memory, its answers and its mistakes
+ * included, so that what stands in front of it can be tested anywhere. Devices' capacity is shared
+ * between processes by a file.
+ *
+ * FAKE_CUDA_STATE=FILE     that file; made if missing
+ * FAKE_CUDA_DEVICES=N      1 to 4 (1)             FAKE_CUDA_MEMORY=BYTES   of each (8 GiB)
+ * FAKE_CUDA_CONTEXT=BYTES  what a context takes (0)
+ * FAKE_CUDA_VERSION=N      13000                  FAKE_CUDA_REVERSED=1     NVML counts from the
+ * other end FAKE_CUDA_FAIL=NAME:N:CODE     the N-th call of NAME answers CODE
+ * FAKE_CUDA_CRASH=NAME:N:WHERE   there the process is killed: before (the call does anything),
+ * after FAKE_CUDA_LOG=FILE       at the end: a line "NAME COUNT" for each that was called
+ */
+#ifndef TESTS_DEVICE_FAKE_H
+#define TESTS_DEVICE_FAKE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FAKE_DEVICES_MAX 4
+#define FAKE_BLOCK       (2ull << 20)
+#define SHOW             __attribute__((visibility("default")))
+
+enum {
+	OK = 0,
+	INVALID_VALUE = 1,
+	OUT_OF_MEMORY = 2,
+	NOT_INITIALIZED = 3,
+	DEINITIALIZED = 4,
+	INVALID_DEVICE = 101,
+	INVALID_CONTEXT = 201,
+	ALREADY_MAPPED = 208,
+	NOT_MAPPED = 211,
+	INVALID_HANDLE = 400,
+	NOT_FOUND = 500,
+	NOT_SUPPORTED = 801,
+};
+
+/* ---- what processes share (fake_state.c)
+ * -------------------------------------------------------------------- */
+
+struct fake_slot {
+	_Atomic int32_t pid;
+	_Atomic uint64_t used[FAKE_DEVICES_MAX];
+};
+
+struct fake_shared {
+	_Atomic uint64_t used[FAKE_DEVICES_MAX];
+	struct fake_slot slot[256];
+};
+
+struct fake_settings {
+	int devices, version;
+	uint64_t memory, context;
+	bool reversed;
+};
+
+extern struct fake_shared *fake_shared;
+extern struct fake_settings fake_settings;
+
+void fake_state_open(void);
+bool fake_take(int device, uint64_t bytes);
+void fake_give(int device, uint64_t bytes);
+uint64_t fake_used(int device);
+void fake_uuid(int device, unsigned char uuid[16]);
+void fake_address(int device, char *text, size_t size);
+
+/* ---- one driver (fake_driver.c)
+ * -------------------------------------------------------------------------------- */
+
+enum fake_call {
+#define DRIVER(name, base, version, per_thread) FAKE_##name,
+#include "tests/device/driver.def"
+#undef DRIVER
+	FAKE_CALLS
+};
+
+struct fake_name {
+	const char *name, *base;
+	int version, per_thread;
+	void *function;
+};
+extern const struct fake_name fake_names[FAKE_CALLS]; /* fake_names.c */
+
+/* Counts; what is not 0 is the answer: not initialized, or FAKE_CUDA_FAIL. */
+int fake_enter(enum fake_call call, bool needs_init);
+int fake_leave(enum fake_call call, int result);
+
+#define ENTER(name) \
+	int entered = fake_enter(FAKE_##name, true); \
+	if (entered) \
+		return entered;
+#define LEAVE(name, result) return fake_leave(FAKE_##name, (result))
+
+struct fake_context {
+	int device;
+	bool is_alive, is_primary;
+	int refs;
+};
+
+extern pthread_mutex_t fake_lock;
+
+/* The thread's; NULL: none. */
+struct fake_context *fake_current(void);
+bool fake_is_device(int device);
+
+/* Ends all that was allocated in a context. Under fake_lock. */
+void fake_memory_end(struct fake_context *context);
+void fake_pools_shrink(void);
+
+/* ---- addresses (fake_memory.c)
+ * --------------------------------------------------------------------------------- */
+
+enum fake_kind {
+	KIND_PLAIN,
+	KIND_MANAGED,
+	KIND_POOL,
+	KIND_MAPPED,
+	KIND_IPC,
+	KIND_RANGE,
+	KIND_GRAPH
+};
+
+struct fake_pool;
+
+struct fake_block {
+	struct fake_block *next;
+	uint64_t ptr, size, taken;
+	int device;
+	enum fake_kind kind;
+	struct fake_context *context;
+	struct fake_pool *pool;
+};
+
+uint64_t fake_new_address(uint64_t size);
+struct fake_block *fake_block_add(uint64_t ptr, uint64_t size, int device, enum fake_kind kind);
+struct fake_block *fake_block_find(uint64_t ptr);
+void fake_block_remove(struct fake_block *b);
+int fake_pool_free(struct fake_block *b);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* What the fake driver's processes share: how much of each device is in use, and by whom. */
+#include "tests/device/fake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct fake_shared *fake_shared;
+struct fake_settings fake_settings;
+static struct fake_slot *own;
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text && *text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+static void *map_state(void)
+{
+	const char *path = getenv("FAKE_CUDA_STATE");
+	int fd = path && *path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+	void *at;
+
+	if (fd >= 0 && ftruncate(fd, sizeof(struct fake_shared)))
+		abort();
+	at = mmap(NULL, sizeof(struct fake_shared), PROT_READ | PROT_WRITE,
+		  fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED, fd, 0);
+	if (fd >= 0)
+		(void)close(fd);
+	if (at == MAP_FAILED)
+		abort();
+	return at;
+}
+
+void fake_state_open(void)
+{
+	if (fake_shared)
+		return;
+	fake_settings = (struct fake_settings){
+		.devices = (int)number("FAKE_CUDA_DEVICES", 1),
+		.version = (int)number("FAKE_CUDA_VERSION", 13000),
+		.memory = number("FAKE_CUDA_MEMORY", 8ull << 30),
+		.context = number("FAKE_CUDA_CONTEXT", 0),
+		.reversed = number("FAKE_CUDA_REVERSED", 0) != 0,
+	};
+	fake_shared = map_state();
+}
+
+/* In a child nothing is initialized, but what it inherited may be given back. */
+static void forget_in_child(void)
+{
+	own = NULL;
+}
+
+static struct fake_slot *slot(void)
+{
+	int32_t pid;
+
+	if (own)
+		return own;
+	pid = (int32_t)getpid();
+	(void)pthread_atfork(NULL, NULL, forget_in_child);
+	for (unsigned i = 0; i < 256; i++) {
+		int32_t unused = 0;
+
+		if (atomic_compare_exchange_strong(&fake_shared->slot[i].pid, &unused, pid))
+			return own = &fake_shared->slot[i];
+	}
+	abort();
+}
+
+/* A driver gives back what dead processes had. */
+static void bury(void)
+{
+	for (unsigned i = 0; i < 256; i++) {
+		struct fake_slot *s = &fake_shared->slot[i];
+		int32_t pid = atomic_load(&s->pid);
+
+		if (!pid || kill(pid, 0) == 0 || errno != ESRCH)
+			continue;
+		for (int d = 0; d < FAKE_DEVICES_MAX; d++)
+			atomic_fetch_sub(&fake_shared->used[d], atomic_exchange(&s->used[d], 0));
+		atomic_store(&s->pid, 0);
+	}
+}
+
+static bool try_take(int device, uint64_t bytes)
+{
+	uint64_t seen = atomic_load(&fake_shared->used[device]);
+
+	do {
+		if (bytes > fake_settings.memory || seen + bytes > fake_settings.memory)
+			return false;
+	} while (!atomic_compare_exchange_weak(&fake_shared->used[device], &seen, seen + bytes));
+	atomic_fetch_add(&slot()->used[device], bytes);
+	return true;
+}
+
+bool fake_take(int device, uint64_t bytes)
+{
+	if (bytes == 0 || try_take(device, bytes))
+		return true;
+	bury();
+	return try_take(device, bytes);
+}
+
+void fake_give(int device, uint64_t bytes)
+{
+	if (bytes == 0)
+		return;
+	atomic_fetch_sub(&slot()->used[device], bytes);
+	atomic_fetch_sub(&fake_shared->used[device], bytes);
+}
+
+uint64_t fake_used(int device)
+{
+	bury();
+	return atomic_load(&fake_shared->used[device]);
+}
+
+void fake_uuid(int device, unsigned char uuid[16])
+{
+	for (int i = 0; i < 16; i++)
+		uuid[i] = (unsigned char)(0xfa + 0x10 * device + i);
+}
+
+void fake_address(int device, char *text, size_t size)
+{
+	(void)snprintf(text, size, "0000:%02X:00.0", device + 1);
+}
