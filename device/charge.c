@@ -2,9 +2,12 @@
 /* Charging device memory. */
 #include "device/charge.h"
 
+#include "accounting/effort.h"
 #include "accounting/group.h"
 #include "accounting/member.h"
 #include "accounting/region.h"
+
+#define PRESSURE_STEP (64u << 10) /* bytes that count as one of the 512 of a window */
 
 static device_charge_trim *trim_own;
 
@@ -18,17 +21,35 @@ static uint64_t units_of(uint64_t bytes)
 	return bytes / REGION_UNIT + (bytes % REGION_UNIT != 0);
 }
 
-static bool try_units(struct device_charge *c, unsigned resource, uint64_t units)
+static bool try_units(const struct device_charge *c, uint64_t units, uint16_t *ret_refused)
 {
-	uint16_t refused = GROUP_ROOT;
+	return charge_try_as(&c->member->actor, c->to.account, units, CHARGE_FIRST, ret_refused) == 0;
+}
 
-	if (charge_try_as(&c->member->actor, c->to.account, units, CHARGE_FIRST, &refused) == 0)
+/* Pressure on the group whose limit was met: what trimming was to bring, and whether it was enough. */
+static void book(const struct device_charge *c, unsigned resource, uint16_t group, uint64_t units, bool is_enough)
+{
+	const struct segment *seg = c->member->actor.seg;
+	uint64_t steps = (units * REGION_UNIT + PRESSURE_STEP - 1) / PRESSURE_STEP;
+
+	effort_book(seg, resource, group, steps, is_enough ? steps : 0);
+	if (!is_enough)
+		effort_book_last(seg, resource, group);
+}
+
+static bool take_units(const struct device_charge *c, unsigned resource, uint64_t units)
+{
+	uint16_t refused = GROUP_ROOT, first;
+	bool is_enough;
+
+	if (try_units(c, units, &refused))
 		return true;
-	if (trim_own && trim_own(resource, units * REGION_UNIT) &&
-	    charge_try_as(&c->member->actor, c->to.account, units, CHARGE_FIRST, &refused) == 0)
-		return true;
-	charge_refuse(&c->member->actor, c->to.account, units, refused);
-	return false;
+	first = refused;
+	is_enough = trim_own && trim_own(resource, units * REGION_UNIT) && try_units(c, units, &refused);
+	book(c, resource, first, units, is_enough);
+	if (!is_enough)
+		charge_refuse(&c->member->actor, c->to.account, units, refused);
+	return is_enough;
 }
 
 bool device_charge_reserve(struct device_charge *c, int resource, uint64_t bytes)
@@ -42,7 +63,7 @@ bool device_charge_reserve(struct device_charge *c, int resource, uint64_t bytes
 		c->member = NULL;
 		return true;
 	}
-	if (!try_units(c, (unsigned)resource, units_of(bytes)))
+	if (!take_units(c, (unsigned)resource, units_of(bytes)))
 		return false;
 	c->units = units_of(bytes);
 	return true;
@@ -57,7 +78,7 @@ bool device_charge_reserve_more(struct device_charge *c, uint64_t bytes)
 		return true;
 	resource = account_meta_resource(
 		mc_load_relaxed(&account_of(c->member->actor.seg, c->to.account)->meta));
-	if (!try_units(c, resource, units))
+	if (!take_units(c, resource, units))
 		return false;
 	c->units += units;
 	return true;

@@ -8,6 +8,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
+from events_client import Client  # noqa: E402
 from real_programs import DEADLINE, Ground, main, test, tests, wait_for
 
 MIB = 1 << 20
@@ -257,6 +258,25 @@ def _(g):
     p.keep("alloc 128M")
     assert g.current(group) == 128 * MIB
     p.end()
+    g.empty(group)
+
+
+@test("dmem-pressure: a refusal is critical, on the group whose limit was met and above")
+def _(g):
+    group = g.group("64M")
+    client = Client(g)
+    heard = client.subscribe(group, "dmem-pressure:%s:critical" % REGION)
+    above = client.subscribe("/", "dmem-pressure:%s:low,hierarchy" % REGION)
+    other = client.subscribe(group, "pressure:low")
+    p = Program(g, group).begin()
+    p.keep("alloc 48M")
+    assert heard.count() == 0
+    assert p.result("alloc 32M") != OK
+    heard.await_count(1)
+    above.await_count(1)
+    assert other.count() == 0
+    p.end()
+    client.socket.close()
     g.empty(group)
 
 
