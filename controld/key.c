@@ -2,6 +2,8 @@
 /* The table of keys, and setting several at once. */
 #include "controld/key.h"
 
+#include "accounting/units.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -110,4 +112,50 @@ int key_apply(struct served *s, uint16_t group, const struct key_changes *change
 				err = k->kind->apply(k, s, group, changes->change[i].value, why);
 		}
 	return err;
+}
+
+/* ---- what kinds have in common ------------------------------------------------------------------------- */
+
+json_t *key_bytes(uint64_t pages)
+{
+	return json_integer((json_int_t)(pages << MC_PAGE_SHIFT));
+}
+
+json_t *key_limit(uint64_t pages)
+{
+	return pages >= PAGES_MAX ? json_string("max") : key_bytes(pages);
+}
+
+mc_word *key_limit_word(struct limits *l, int which)
+{
+	switch ((enum key_limit)which) {
+	case LIMIT_MIN:
+		return &l->min;
+	case LIMIT_LOW:
+		return &l->low;
+	case LIMIT_HIGH:
+		return &l->high;
+	case LIMIT_SOFT:
+		return &l->soft;
+	case LIMIT_MAX:
+	default:
+		return &l->max;
+	}
+}
+
+int key_parse_anything(const struct key *k, const struct served *s, uint16_t group, const char *text,
+		       uint64_t *ret_value, struct complaint *why)
+{
+	(void)k, (void)s, (void)group, (void)text, (void)why;
+	*ret_value = 0;
+	return 0;
+}
+
+int key_parse_size(const struct key *k, const char *text, const char *unlimited, uint64_t *ret, struct complaint *why)
+{
+	if (units_parse(text, unlimited, MC_PAGE_SIZE, ret) == 0)
+		return 0;
+	return complain(why, -EINVAL,
+			"'%.60s' is no size for %s: bytes, with one of K M G T P E behind if you like, or %s", text,
+			k->name, unlimited);
 }

@@ -90,6 +90,22 @@ int key_check(const struct served *s, uint16_t group, const json_t *values, stru
 int key_apply(struct served *s, uint16_t group, const struct key_changes *changes,
 	      struct complaint *why);
 
+/* A number of pages in bytes. */
+json_t *key_bytes(uint64_t pages);
+
+/* A limit: "max" where there is none. */
+json_t *key_limit(uint64_t pages);
+
+/* The word of a limit; `which` is an enum key_limit. */
+mc_word *key_limit_word(struct limits *l, int which);
+
+/* parse: what is written does not matter, the write is the command. */
+int key_parse_anything(const struct key *k, const struct served *s, uint16_t group, const char *text,
+		       uint64_t *ret_value, struct complaint *why);
+
+/* A size in whole pages, or `unlimited` for PAGES_MAX. -EINVAL. */
+int key_parse_size(const struct key *k, const char *text, const char *unlimited, uint64_t *ret, struct complaint *why);
+
 /* What memory.reclaim takes: "SIZE" or "SIZE swappiness=N". -EINVAL. */
 #define KEY_SWAPPINESS_MAX 200
 int key_parse_reclaim(const char *text, uint64_t *ret_pages, int *ret_swappiness);

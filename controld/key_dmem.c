@@ -178,21 +178,7 @@ const struct key_kind key_kind_dmem_peak = {
 
 static mc_word *limit_word(const struct served *s, unsigned region, uint16_t group, int which)
 {
-	struct limits *l = &s->seg.limits->limits[region][group];
-
-	switch ((enum key_limit)which) {
-	case LIMIT_MIN:
-		return &l->min;
-	case LIMIT_LOW:
-		return &l->low;
-	case LIMIT_HIGH:
-		return &l->high;
-	case LIMIT_SOFT:
-		return &l->soft;
-	case LIMIT_MAX:
-	default:
-		return &l->max;
-	}
+	return key_limit_word(&s->seg.limits->limits[region][group], which);
 }
 
 static json_t *limit_of(const struct key *k, const struct served *s, unsigned region,

@@ -19,23 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *bytes(uint64_t pages)
-{
-	return json_integer((json_int_t)(pages << MC_PAGE_SHIFT));
-}
-
 static struct pool *memory_pool(const struct served *s, uint16_t group)
 {
 	return pool_of(&s->seg, RESOURCE_MEMORY, group);
-}
-
-/* What is written does not matter: the write is the command. */
-static int parse_anything(const struct key *k, const struct served *s, uint16_t group,
-			  const char *text, uint64_t *ret_value, struct complaint *why)
-{
-	(void)k, (void)s, (void)group, (void)text, (void)why;
-	*ret_value = 0;
-	return 0;
 }
 
 /* ---- usage, peak, failcnt -------------------------------------------------------------------- */
@@ -44,7 +30,7 @@ static json_t *get_usage(const struct key *k, const struct served *s, uint16_t g
 			 const struct snapshot *snap)
 {
 	(void)k, (void)s;
-	return bytes(snapshot_current(&snap->pool[group]));
+	return key_bytes(snapshot_current(&snap->pool[group]));
 }
 
 const struct key_kind key_kind_usage = { .get = get_usage };
@@ -53,7 +39,7 @@ static json_t *get_peak(const struct key *k, const struct served *s, uint16_t gr
 			const struct snapshot *snap)
 {
 	(void)k, (void)s;
-	return bytes(snap->pool[group].peak);
+	return key_bytes(snap->pool[group].peak);
 }
 
 /* To the usage of now, not to 0, as in the kernel. */
@@ -70,7 +56,7 @@ static int reset_peak(const struct key *k, struct served *s, uint16_t group, uin
 
 const struct key_kind key_kind_peak = {
 	.get = get_peak,
-	.parse = parse_anything,
+	.parse = key_parse_anything,
 	.apply = reset_peak,
 };
 
@@ -91,49 +77,25 @@ static int reset_failcnt(const struct key *k, struct served *s, uint16_t group, 
 
 const struct key_kind key_kind_failcnt = {
 	.get = get_failcnt,
-	.parse = parse_anything,
+	.parse = key_parse_anything,
 	.apply = reset_failcnt,
 };
 
 /* ---- limits ---------------------------------------------------------------------------------- */
 
+/* swap_tighten makes max of told_max where there is a limit of memory and swap together. */
 static mc_word *limit_word(const struct served *s, uint16_t group, int which)
 {
 	struct limits *l = &s->seg.limits->limits[RESOURCE_MEMORY][group];
 
-	switch ((enum key_limit)which) {
-	case LIMIT_MIN:
-		return &l->min;
-	case LIMIT_LOW:
-		return &l->low;
-	case LIMIT_HIGH:
-		return &l->high;
-	case LIMIT_SOFT:
-		return &l->soft;
-	case LIMIT_MAX:
-	default:
-		return mc_load_relaxed(&l->memsw) ? &l->told_max : &l->max; /* swap_tighten makes max of it */
-	}
+	return which == LIMIT_MAX && mc_load_relaxed(&l->memsw) ? &l->told_max : key_limit_word(l, which);
 }
 
 static json_t *get_limit(const struct key *k, const struct served *s, uint16_t group,
 			 const struct snapshot *snap)
 {
-	uint64_t pages = mc_load_relaxed(limit_word(s, group, k->parameter));
-
 	(void)snap;
-	return pages >= PAGES_MAX ? json_string("max") : bytes(pages);
-}
-
-static int parse_size(const struct key *k, const char *text, const char *unlimited, uint64_t *ret,
-		      struct complaint *why)
-{
-	if (units_parse(text, unlimited, MC_PAGE_SIZE, ret) == 0)
-		return 0;
-	return complain(why, -EINVAL,
-			"'%.60s' is no size for %s: bytes, with one of K M G T P E behind if you "
-			"like, or %s",
-			text, k->name, unlimited);
+	return key_limit(mc_load_relaxed(limit_word(s, group, k->parameter)));
 }
 
 static int parse_limit(const struct key *k, const struct served *s, uint16_t group,
@@ -143,7 +105,7 @@ static int parse_limit(const struct key *k, const struct served *s, uint16_t gro
 	if (group == GROUP_ROOT && (k->parameter == LIMIT_MIN || k->parameter == LIMIT_LOW))
 		return complain(why, -EINVAL,
 				"the root has no %s: there is nobody to protect it from", k->name);
-	return parse_size(k, text, "max", ret_value, why);
+	return key_parse_size(k, text, "max", ret_value, why);
 }
 
 /* The limit is written, then usage can be read [O3]: who charges meanwhile sees the limit, or is
@@ -182,7 +144,7 @@ static json_t *get_limit_v1(const struct key *k, const struct served *s, uint16_
 			    const struct snapshot *snap)
 {
 	(void)snap;
-	return bytes(mc_load_relaxed(limit_word(s, group, k->parameter)));
+	return key_bytes(mc_load_relaxed(limit_word(s, group, k->parameter)));
 }
 
 static int complain_busy(const struct key *k, uint64_t value, uint64_t usage, struct complaint *why)
@@ -201,7 +163,7 @@ static int parse_limit_v1(const struct key *k, const struct served *s, uint16_t 
 	if (group == GROUP_ROOT && k->parameter == LIMIT_MAX)
 		return complain(why, -EINVAL, "the root has no %s, as in cgroup v1; set memory.max",
 				k->name);
-	return parse_size(k, text, "-1", ret_value, why);
+	return key_parse_size(k, text, "-1", ret_value, why);
 }
 
 /* As page_counter_set_max, with one drain: the old limit stays when usage is above the new one. */
@@ -263,7 +225,7 @@ static uint64_t excess_of_all(const struct key *k, const struct served *s, uint1
 }
 
 const struct key_kind key_kind_force_empty = {
-	.parse = parse_anything,
+	.parse = key_parse_anything,
 	.apply = apply_nothing,
 	.excess = excess_of_all,
 };

@@ -12,11 +12,6 @@
 
 #define SPACE " \t\n\v\f\r"
 
-static json_t *bytes(uint64_t pages)
-{
-	return json_integer((json_int_t)(pages << MC_PAGE_SHIFT));
-}
-
 static struct pool *swap_pool(const struct served *s, uint16_t group)
 {
 	return pool_of(&s->seg, RESOURCE_SWAP, group);
@@ -27,26 +22,6 @@ static struct pool *memory_pool(const struct served *s, uint16_t group)
 	return pool_of(&s->seg, RESOURCE_MEMORY, group);
 }
 
-/* What is written does not matter: the write is the command. */
-static int parse_anything(const struct key *k, const struct served *s, uint16_t group,
-			  const char *text, uint64_t *ret_value, struct complaint *why)
-{
-	(void)k, (void)s, (void)group, (void)text, (void)why;
-	*ret_value = 0;
-	return 0;
-}
-
-static int parse_size(const struct key *k, const char *text, const char *unlimited, uint64_t *ret,
-		      struct complaint *why)
-{
-	if (units_parse(text, unlimited, MC_PAGE_SIZE, ret) == 0)
-		return 0;
-	return complain(why, -EINVAL,
-			"'%.60s' is no size for %s: bytes, with one of K M G T P E behind if you "
-			"like, or %s",
-			text, k->name, unlimited);
-}
-
 /* ---- swap
  * ------------------------------------------------------------------------------------------------------
  */
@@ -55,7 +30,7 @@ static json_t *get_usage(const struct key *k, const struct served *s, uint16_t g
 			 const struct snapshot *snap)
 {
 	(void)k, (void)snap;
-	return bytes(swap_used(s, group));
+	return key_bytes(swap_used(s, group));
 }
 
 const struct key_kind key_kind_swap_usage = {.get = get_usage};
@@ -67,7 +42,7 @@ static json_t *get_peak(const struct key *k, const struct served *s, uint16_t gr
 	uint64_t peak = mc_load_relaxed(&swap_pool(s, group)->peak), used = swap_used(s, group);
 
 	(void)k, (void)snap;
-	return bytes(peak > used ? peak : used);
+	return key_bytes(peak > used ? peak : used);
 }
 
 static int reset_peak(const struct key *k, struct served *s, uint16_t group, uint64_t value,
@@ -80,31 +55,27 @@ static int reset_peak(const struct key *k, struct served *s, uint16_t group, uin
 
 const struct key_kind key_kind_swap_peak = {
 	.get = get_peak,
-	.parse = parse_anything,
+	.parse = key_parse_anything,
 	.apply = reset_peak,
 };
 
 static mc_word *limit_word(const struct served *s, uint16_t group, int which)
 {
-	struct limits *l = &s->seg.limits->limits[RESOURCE_SWAP][group];
-
-	return which == LIMIT_HIGH ? &l->high : &l->max;
+	return key_limit_word(&s->seg.limits->limits[RESOURCE_SWAP][group], which);
 }
 
 static json_t *get_limit(const struct key *k, const struct served *s, uint16_t group,
 			 const struct snapshot *snap)
 {
-	uint64_t pages = mc_load_relaxed(limit_word(s, group, k->parameter));
-
 	(void)snap;
-	return pages >= PAGES_MAX ? json_string("max") : bytes(pages);
+	return key_limit(mc_load_relaxed(limit_word(s, group, k->parameter)));
 }
 
 static int parse_limit(const struct key *k, const struct served *s, uint16_t group,
 		       const char *text, uint64_t *ret_value, struct complaint *why)
 {
 	(void)s, (void)group;
-	return parse_size(k, text, "max", ret_value, why);
+	return key_parse_size(k, text, "max", ret_value, why);
 }
 
 /* Nothing is brought back from swap for it, as in the kernel. */
@@ -150,7 +121,7 @@ static json_t *get_memsw(const struct key *k, const struct served *s, uint16_t g
 			 const struct snapshot *snap)
 {
 	(void)k;
-	return bytes(snapshot_current(&snap->pool[group]) + swap_used(s, group));
+	return key_bytes(snapshot_current(&snap->pool[group]) + swap_used(s, group));
 }
 
 const struct key_kind key_kind_memsw_usage = {.get = get_memsw};
@@ -168,7 +139,7 @@ static json_t *get_memsw_peak(const struct key *k, const struct served *s, uint1
 		now = snap->pool[group].peak;
 	if (now > peak)
 		mc_store_relaxed(&pool->memsw_peak, peak = now);
-	return bytes(peak);
+	return key_bytes(peak);
 }
 
 static int reset_memsw_peak(const struct key *k, struct served *s, uint16_t group, uint64_t value,
@@ -181,7 +152,7 @@ static int reset_memsw_peak(const struct key *k, struct served *s, uint16_t grou
 
 const struct key_kind key_kind_memsw_peak = {
 	.get = get_memsw_peak,
-	.parse = parse_anything,
+	.parse = key_parse_anything,
 	.apply = reset_memsw_peak,
 };
 
@@ -189,7 +160,7 @@ static json_t *get_memsw_limit(const struct key *k, const struct served *s, uint
 			       const struct snapshot *snap)
 {
 	(void)k, (void)snap;
-	return bytes(swap_memsw_limit(s, group));
+	return key_bytes(swap_memsw_limit(s, group));
 }
 
 static int parse_memsw_limit(const struct key *k, const struct served *s, uint16_t group,
@@ -198,7 +169,7 @@ static int parse_memsw_limit(const struct key *k, const struct served *s, uint16
 	(void)s;
 	if (group == GROUP_ROOT)
 		return complain(why, -EINVAL, "the root has no %s, as in cgroup v1", k->name);
-	return parse_size(k, text, "-1", ret_value, why);
+	return key_parse_size(k, text, "-1", ret_value, why);
 }
 
 static uint64_t told_max(const struct served *s, uint16_t group)
@@ -279,7 +250,7 @@ static int reset_memsw_failcnt(const struct key *k, struct served *s, uint16_t g
 
 const struct key_kind key_kind_memsw_failcnt = {
 	.get = get_memsw_failcnt,
-	.parse = parse_anything,
+	.parse = key_parse_anything,
 	.apply = reset_memsw_failcnt,
 };
 
