@@ -303,6 +303,8 @@ def _(g):
     group = g.new_group()
     g.do("create", group, "memory.max=16M")
     client = Client(g, group)
+    strain(g, group)
+    wait_for("the daemon has taken the connection", lambda: client.count() > 0)  # one in its queue ends with it
     for change in kill_daemon, restart_daemon, kill_daemon:
         before = client.count()
         change(g)
