@@ -217,7 +217,7 @@ static int run_in(struct memctl *m, struct run_target *t, const struct run_group
 	run_child_settle(&child, m, g->path);
 	run_orphans_settle(m);
 	run_report_print(m, r);
-	run_profile_write(profile, g->path);
+	run_profile_write(profile, g->path, run_report_was_short(r) && (!r->json || r->file)); /* JSON stays alone */
 	return child.status;
 }
 

@@ -123,8 +123,8 @@ struct run_profile {
 /* What COMMAND starts will record its call sites. 0, or SAY_RUN_FAILED with a sentence. */
 int run_profile_start(struct run_profile *p);
 
-/* Writes what was recorded. */
-void run_profile_write(const struct run_profile *p, const char *group);
+/* Writes what was recorded. With `was_short`, and where a file takes it, the ten largest sites go to stderr too. */
+void run_profile_write(const struct run_profile *p, const char *group, bool was_short);
 
 /* ---- the report (run_report.c) ----------------------------------------------------------- */
 
@@ -158,5 +158,8 @@ void run_report_read(struct memctl *m, const char *group, struct run_levels *ret
 
 /* Prints it if it was asked for; else only when charges were refused, members were killed, or waited for each other. */
 void run_report_print(struct memctl *m, const struct run_report *r);
+
+/* True when charges were refused, members were killed, or waited for each other. */
+bool run_report_was_short(const struct run_report *r);
 
 #endif

@@ -42,11 +42,11 @@ int run_profile_start(struct run_profile *p)
 }
 
 /* Not in the group, nor with the libraries that COMMAND had. Standard output is COMMAND's alone. */
-__attribute__((noreturn)) static void show(const struct run_profile *p, const char *group)
+__attribute__((noreturn)) static void show(const struct run_profile *p, const char *group, const char *option,
+					   const char *value)
 {
 	char since[48];
-	const char *const argv[] = { "memctl", "profile",      since, group, p->file ? "-o" : NULL,
-				     p->file,  NULL };
+	const char *const argv[] = { "memctl", "profile", since, group, option, value, NULL };
 
 	(void)snprintf(since, sizeof(since), "--since=%llu", (unsigned long long)p->since_ns);
 	(void)unsetenv("LD_PRELOAD");
@@ -57,12 +57,23 @@ __attribute__((noreturn)) static void show(const struct run_profile *p, const ch
 	_exit(SAY_FAILED);
 }
 
-void run_profile_write(const struct run_profile *p, const char *group)
+static void show_in_child(const struct run_profile *p, const char *group, const char *option, const char *value)
 {
-	pid_t pid = p->asked ? fork() : -1;
+	pid_t pid = fork();
 
 	if (pid == 0)
-		show(p, group);
+		show(p, group, option, value);
 	if (pid > 0)
 		(void)waitpid(pid, NULL, 0);
+}
+
+void run_profile_write(const struct run_profile *p, const char *group, bool was_short)
+{
+	if (!p->asked)
+		return;
+	show_in_child(p, group, p->file ? "-o" : NULL, p->file);
+	if (!p->file || !was_short)
+		return;
+	(void)fprintf(stderr, "memctl: %s: the largest call sites:\n", group);
+	show_in_child(p, group, "--top", "10");
 }

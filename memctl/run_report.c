@@ -216,6 +216,11 @@ static bool was_short(const struct run_report *r)
 	return killed(r) || (!r->after.level[0].fails && r->after.level[0].oom_below > r->before.level[0].oom_below);
 }
 
+bool run_report_was_short(const struct run_report *r)
+{
+	return r->after.n && (refused_in_all(r) || was_short(r));
+}
+
 /* Of the last time that something was done about it; to be freed. "": nothing was. */
 static char *read_kill(struct memctl *m, const char *group)
 {

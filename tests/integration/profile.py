@@ -225,6 +225,19 @@ def _(g):
     assert "main" in names(p, stacks_of(p, "of_the_child")[0])
 
 
+@test("after an out-of-memory event the ten largest call sites are told, also where a file takes the picture")
+def _(g):
+    group = g.new_group()
+    ran = run(g, group, [sites(g)], "--max", "24M")
+    assert ran.status != 0 and "the largest call sites:\n" in ran.err, ran
+    told = ran.err.split("the largest call sites:\n", 1)[1]
+    assert "small_blocks" in told and "one_mapping" not in told, told
+    assert len(re.findall(r"^ +[0-9.]+ [KM]iB +[0-9.]+%", told, re.M)) <= 10, told
+    assert total(json.load(open(g.path("out.json"))), "small_blocks", "allocated_bytes") > 0
+    ran = run(g, g.new_group(), [sites(g)])
+    assert ran.status == 0 and "call sites" not in ran.err, ran
+
+
 @test("C++: names as they are written")
 def _(g):
     need("g++")
