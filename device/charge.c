@@ -6,14 +6,23 @@
 #include "accounting/group.h"
 #include "accounting/member.h"
 #include "accounting/region.h"
+#include "device/wait.h"
 
 #define PRESSURE_STEP (64u << 10) /* bytes that count as one of the 512 of a window */
 
-static device_charge_trim *trim_own;
+/* Filled from the front; a place once taken stays. */
+static device_charge_trim *trims[DEVICE_TRIMS_MAX]; /* sync: swapped from NULL, acquire */
 
 void device_charge_on_refusal(device_charge_trim *trim)
 {
-	trim_own = trim;
+	for (unsigned i = 0; i < DEVICE_TRIMS_MAX; i++) {
+		device_charge_trim *there = NULL;
+
+		if (__atomic_compare_exchange_n(&trims[i], &there, trim, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_ACQUIRE) ||
+		    there == trim)
+			return;
+	}
 }
 
 static uint64_t units_of(uint64_t bytes)
@@ -37,7 +46,36 @@ static void book(const struct device_charge *c, unsigned resource, uint16_t grou
 		effort_book_last(seg, resource, group);
 }
 
-static bool take_units(const struct device_charge *c, unsigned resource, uint64_t units)
+/* True: there is room now, and it is taken. */
+static bool trim_and_try(const struct device_charge *c, unsigned resource, uint64_t units,
+			 uint16_t *ret_refused)
+{
+	device_charge_trim *trim;
+
+	for (unsigned i = 0; i < DEVICE_TRIMS_MAX; i++) {
+		trim = __atomic_load_n(&trims[i], __ATOMIC_ACQUIRE);
+		if (!trim)
+			return false;
+		if (trim(resource, units * REGION_UNIT) && try_units(c, units, ret_refused))
+			return true;
+	}
+	return false;
+}
+
+/* Where the member was moved meanwhile, it pays where it is now. */
+static bool wait_and_try(struct device_charge *c, unsigned resource, uint64_t units,
+			 uint16_t *ret_refused)
+{
+	while (device_wait(&c->member->actor, c->to.account, *ret_refused, units)) {
+		(void)device_region_target(c->member, resource, &c->to);
+		if (try_units(c, units, ret_refused) || trim_and_try(c, resource, units, ret_refused))
+			return true;
+	}
+	return false;
+}
+
+/* Who has memory of the driver's in hand already is refused rather than made to wait with it. */
+static bool take_units(struct device_charge *c, unsigned resource, uint64_t units, bool may_wait)
 {
 	uint16_t refused = GROUP_ROOT, first;
 	bool is_enough;
@@ -45,8 +83,10 @@ static bool take_units(const struct device_charge *c, unsigned resource, uint64_
 	if (try_units(c, units, &refused))
 		return true;
 	first = refused;
-	is_enough = trim_own && trim_own(resource, units * REGION_UNIT) && try_units(c, units, &refused);
+	is_enough = trim_and_try(c, resource, units, &refused);
 	book(c, resource, first, units, is_enough);
+	if (!is_enough && may_wait)
+		is_enough = wait_and_try(c, resource, units, &refused);
 	if (!is_enough)
 		charge_refuse(&c->member->actor, c->to.account, units, refused);
 	return is_enough;
@@ -63,7 +103,7 @@ bool device_charge_reserve(struct device_charge *c, int resource, uint64_t bytes
 		c->member = NULL;
 		return true;
 	}
-	if (!take_units(c, (unsigned)resource, units_of(bytes)))
+	if (!take_units(c, (unsigned)resource, units_of(bytes), true))
 		return false;
 	c->units = units_of(bytes);
 	return true;
@@ -78,7 +118,7 @@ bool device_charge_reserve_more(struct device_charge *c, uint64_t bytes)
 		return true;
 	resource = account_meta_resource(
 		mc_load_relaxed(&account_of(c->member->actor.seg, c->to.account)->meta));
-	if (!take_units(c, resource, units))
+	if (!take_units(c, resource, units, false))
 		return false;
 	c->units += units;
 	return true;

@@ -32,9 +32,14 @@ struct device_charge {
 	uint64_t units;
 };
 
-/* Called when a limit has refused, before the second and last try: gives back what the API keeps
- * for itself. True when anything was given. */
+/* Called when a limit has refused, before the last tries: gives back what an API keeps for itself in
+ * this region. True when anything was given. In the thread that was refused, no lock held; several
+ * threads may be in it. What belongs to another API's region answers false. */
 typedef bool device_charge_trim(unsigned resource, uint64_t bytes);
+
+/* Adds one; each is asked in the order in which they came, until there is room. Any thread, never
+ * taken back; the same one again, and one beyond DEVICE_TRIMS_MAX, does nothing. */
+#define DEVICE_TRIMS_MAX 8
 void device_charge_on_refusal(device_charge_trim *trim);
 
 /* False: refused. */

@@ -21,6 +21,7 @@ enum ledger_kind {
 	LEDGER_HOST,        /* pinned host memory by its address; size: bytes */
 	LEDGER_BUFFER,      /* OpenCL's memory objects */
 	LEDGER_ALLOCATION,  /* Vulkan's device memory */
+	LEDGER_CONTEXT,     /* OpenCL's contexts: nothing paid, size: their regions */
 };
 
 struct ledger_entry {

@@ -9,7 +9,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
 from events_client import Client  # noqa: E402
-from real_programs import DEADLINE, Ground, main, test, tests, wait_for
+from real_programs import Ground, main, test, tests, wait_for
+from told_program import ToldProgram  # noqa: E402
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -24,32 +25,16 @@ def read(text):
     return [int(float(word)) for word in text.split()]
 
 
-class Program:
-    """A client, which does what it is told."""
+class Program(ToldProgram):
+    """Its client."""
 
     def __init__(self, g, group=None, how="dlsym", env=None, options=()):
         client = BUILD + ("/client_linked" if how == "linked" else "/client")
-        run = [g.memctl, "run", "-g", group, *options, "--"] if group else []
-        self.process = g.start([*run, client, how], {**g.device_env, **(env or {})}, space=None)
+        super().__init__(g, group, [client, how], {**g.device_env, **(env or {})}, options)
         self.how = how
 
-    def say(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def answer(self):
-        ready, _, _ = select.select([self.process.stdout], [], [], DEADLINE)
-        assert ready, "no answer in %d s" % DEADLINE
-        line = self.process.stdout.readline()
-        assert line, "no answer: " + self.process.stderr.read()
+    def read(self, line):
         return read(line)
-
-    def do(self, line):
-        self.say(line)
-        return self.answer()
-
-    def result(self, line):
-        return self.do(line)[0]
 
     def begin(self, device=0):
         assert self.result("init") == OK
@@ -61,12 +46,6 @@ class Program:
         result, at, _ = self.do(line)
         assert result == OK, (line, result)
         return at
-
-    def end(self, status=0):
-        _, err = self.process.communicate(timeout=DEADLINE)
-        code = self.process.returncode
-        assert code == status, (code, err)
-        return err
 
     def kill(self):
         pid = self.do("pid")[1]
@@ -587,12 +566,44 @@ def _(g):
         assert result == OK and done + refused == 200000 and done > 0
     assert g.number(group, "dmem.peak") <= 64 * MIB and g.current(group) == 0
     for p in pair:
-        p.say("churn 200000 32M")
+        p.say("churn 500000 32M")
     for p in pair:
-        assert p.answer() == [OK, 200000, 0]  # both fit
+        assert p.answer() == [OK, 500000, 0]  # both fit
     assert g.number(group, "dmem.peak") <= 64 * MIB
     for p in pair:
         p.end()
+    g.empty(group)
+
+
+@test("where the group waits, a refused program does, until there is room; what never fits fails at once")
+def _(g):
+    group = g.group("64M")
+    g.do("set", group, "memory.oom.policy=wait")
+    holder, waiter = Program(g, group).begin(), Program(g, group).begin()
+    a = holder.keep("alloc 48M")
+    assert waiter.result("alloc 65M") == NO_MEMORY
+    for release in (lambda: holder.do("free %d" % a), lambda: g.do("set", group, "dmem.max=all 128M"),
+                    lambda: g.do("set", group, "memory.oom.policy=fail")):
+        refusals = int(g.table(group, "dmem.events")[REGION + ".max"])
+        waiter.say("alloc 32M")
+        wait_for("the limit was met", lambda: int(g.table(group, "dmem.events")[REGION + ".max"]) > refusals + 1)
+        ready, _, _ = select.select([waiter.process.stdout], [], [], 0)
+        assert not ready, waiter.answer()
+        release()
+        result, b, _ = waiter.answer()
+        if result == NO_MEMORY:
+            break  # the policy was changed
+        assert result == OK and waiter.result("free %d" % b) == OK
+        g.do("set", group, "dmem.max=all 64M")
+        if g.current(group) == 0:
+            holder.keep("alloc 48M")
+    assert result == NO_MEMORY
+    g.do("set", group, "memory.oom.policy=wait")
+    pid = waiter.do("pid")[1]
+    waiter.say("alloc 32M")
+    os.kill(pid, signal.SIGKILL)  # who waits can be ended
+    waiter.end(128 + signal.SIGKILL)
+    holder.end()
     g.empty(group)
 
 
