@@ -75,6 +75,7 @@ class Program(ToldProgram):
 
     def __init__(self, g, group=None, how="dlsym", env=None, devices=1):
         client = BUILD + ("/opencl_client_linked" if how == "linked" else "/opencl_client")
+        need(client)
         super().__init__(g, group, [client, how], {**g.opencl_env, **(env or {})})
         assert self.result("begin %d" % devices) == OK
 

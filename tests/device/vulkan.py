@@ -23,6 +23,7 @@ class Program(ToldProgram):
 
     def __init__(self, g, group=None, how="dlsym", env=None):
         client = BUILD + ("/vulkan_client_linked" if how == "linked" else "/vulkan_client")
+        need(client)
         super().__init__(g, group, [client, how], {**g.vulkan_env, **(env or {})})
         result, self.pid, _ = self.answer()
         assert result == OK, result
