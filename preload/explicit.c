@@ -65,20 +65,9 @@ static int charge_region(const struct self *self, unsigned resource, uint64_t pa
 	return err;
 }
 
-int explicit_charge(const char *resource, uint64_t bytes)
+static int charge(const struct self *self, unsigned resource, uint64_t pages)
 {
-	const struct self *self = self_get();
-	uint64_t pages = units_pages_up(bytes);
-	unsigned r = 0;
-	int err;
-
-	if (!self || pages == 0)
-		return 0;
-	forget_parents();
-	err = find(self, resource, &r);
-	if (err)
-		return err;
-	return r == RESOURCE_MEMORY ? charge_memory(pages) : charge_region(self, r, pages);
+	return resource == RESOURCE_MEMORY ? charge_memory(pages) : charge_region(self, resource, pages);
 }
 
 static bool is_of(const struct self *self, unsigned slot, unsigned resource)
@@ -121,7 +110,23 @@ static uint64_t sum(const struct self *self, unsigned resource)
 	return n;
 }
 
-int explicit_uncharge(const char *resource, uint64_t bytes)
+static int uncharge(const struct self *self, unsigned resource, uint64_t pages)
+{
+	if (sum(self, resource) < pages)
+		return -EINVAL;
+	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX && pages; i++) {
+		uint64_t part = mc_load_relaxed(&charged[i]) && is_of(self, i, resource) ? take(i, pages) : 0;
+
+		if (part)
+			give_back(self, i, resource, part);
+		pages -= part;
+	}
+	return 0;
+}
+
+typedef int change(const struct self *self, unsigned resource, uint64_t pages);
+
+static int with_resource(const char *resource, uint64_t bytes, change *change_by)
 {
 	const struct self *self = self_get();
 	uint64_t pages = units_pages_up(bytes);
@@ -134,14 +139,15 @@ int explicit_uncharge(const char *resource, uint64_t bytes)
 	err = find(self, resource, &r);
 	if (err)
 		return err;
-	if (sum(self, r) < pages)
-		return -EINVAL;
-	for (unsigned i = 0; i < MEMBER_ACCOUNTS_MAX && pages; i++) {
-		uint64_t part = mc_load_relaxed(&charged[i]) && is_of(self, i, r) ? take(i, pages) : 0;
+	return change_by(self, r, pages);
+}
 
-		if (part)
-			give_back(self, i, r, part);
-		pages -= part;
-	}
-	return 0;
+int explicit_charge(const char *resource, uint64_t bytes)
+{
+	return with_resource(resource, bytes, charge);
+}
+
+int explicit_uncharge(const char *resource, uint64_t bytes)
+{
+	return with_resource(resource, bytes, uncharge);
 }

@@ -88,7 +88,8 @@ static uint64_t read_bytes(struct cursor *c, unsigned n)
 	return value;
 }
 
-static uint64_t read_uleb(struct cursor *c)
+/* The bits as they come; the last byte, and how many bits there were. */
+static uint64_t read_leb(struct cursor *c, uint8_t *ret_last, unsigned *ret_bits)
 {
 	uint64_t value = 0;
 	unsigned shift = 0;
@@ -100,23 +101,27 @@ static uint64_t read_uleb(struct cursor *c)
 			value |= (uint64_t)(byte & 0x7f) << shift;
 		shift += 7;
 	} while (byte & 0x80 && !c->bad);
+	*ret_last = byte;
+	*ret_bits = shift;
 	return value;
+}
+
+static uint64_t read_uleb(struct cursor *c)
+{
+	unsigned bits;
+	uint8_t last;
+
+	return read_leb(c, &last, &bits);
 }
 
 static int64_t read_sleb(struct cursor *c)
 {
-	uint64_t value = 0;
-	unsigned shift = 0;
-	uint8_t byte;
+	unsigned bits;
+	uint8_t last;
+	uint64_t value = read_leb(c, &last, &bits);
 
-	do {
-		byte = (uint8_t)read_bytes(c, 1);
-		if (shift < 64)
-			value |= (uint64_t)(byte & 0x7f) << shift;
-		shift += 7;
-	} while (byte & 0x80 && !c->bad);
-	if (byte & 0x40 && shift < 64)
-		value |= ~0ull << shift;
+	if (last & 0x40 && bits < 64)
+		value |= ~0ull << bits;
 	return (int64_t)value;
 }
 
