@@ -38,8 +38,7 @@ void shmem_close(struct served *s);
 /* Reads what this member maps, if that may have changed, and how large it is; it `has` this now.
  * `asked`: somebody waits for it. Before members are settled: look.due_ns is 1 of those who pay
  * more or less from now on. */
-void shmem_look(struct served *s, uint32_t member, const struct world_resident *has, bool asked,
-		uint64_t now_ns);
+void shmem_look(struct served *s, uint32_t member, const struct world_resident *has, bool asked, uint64_t now_ns);
 
 /* It has said that it shares, and was not looked at since: who comes first pays. */
 bool shmem_is_new(const struct served *s, uint32_t member);
