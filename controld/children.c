@@ -2,6 +2,8 @@
 /* The children of a process, by /proc. */
 #include "controld/children.h"
 
+#include "controld/proc.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,15 +23,14 @@ struct stat_line {
 static int read_stat(pid_t pid, struct stat_line *ret)
 {
 	unsigned long long start;
-	char path[64], text[1024];
+	char text[1024];
 	const char *at;
 	int parent, fd;
 	ssize_t n;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = proc_open_fd(pid, "stat");
 	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
+		return fd;
 	n = read(fd, text, sizeof(text) - 1);
 	(void)close(fd);
 	text[n > 0 ? n : 0] = 0;
@@ -97,13 +98,11 @@ int children_list(pid_t pid, world_take_child *take, void *to)
 {
 	struct dirent *entry;
 	bool told = true;
-	char path[64];
 	DIR *d;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-	d = opendir(path);
+	d = proc_open_dir(pid, "task");
 	if (!d)
-		return errno == ENOENT ? -ESRCH : -errno;
+		return proc_error();
 	while (told && (entry = readdir(d)) != NULL)
 		if (atoi(entry->d_name) > 0)
 			told = offer_of_thread(pid, atoi(entry->d_name), take, to);

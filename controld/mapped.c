@@ -3,6 +3,7 @@
 #include "controld/mapped.h"
 
 #include "accounting/layout.h"
+#include "controld/proc.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,24 +16,10 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define PATH_ROOM       4200 /* a path in /proc/PID/root */
+#define PATH_ROOM 4200 /* a path in /proc/PID/root */
 #define BLOCKS_PER_PAGE (MC_PAGE_SIZE / 512)
 
-static FILE *open_proc(pid_t pid, const char *name)
-{
-	char path[64];
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	return fopen(path, "re");
-}
-
-static int proc_error(void)
-{
-	return errno == ENOENT ? -ESRCH : -errno;
-}
-
-/* ---- mappings
- * ------------------------------------------------------------------------------------------ */
+/* ---- mappings -------------------------------------------------------------------------------------------- */
 
 /* Hexadecimal; behind it and the character that ends it. */
 static const char *hex(const char *p, uint64_t *ret)
@@ -73,7 +60,7 @@ static bool read_mapping(char *line, struct world_mapping *m)
 
 int mapped_list(pid_t pid, world_take_mapping *take, void *to)
 {
-	FILE *f = open_proc(pid, "maps");
+	FILE *f = proc_open(pid, "maps");
 	struct world_mapping m;
 	char *line = NULL;
 	size_t room = 0;
@@ -88,8 +75,7 @@ int mapped_list(pid_t pid, world_take_mapping *take, void *to)
 	return 0;
 }
 
-/* ---- devices
- * ------------------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------------------- */
 
 /* Asked once: the device of the kernel's own mount, seen by a mapping of ours, and whether we may
  * ask for what is behind mappings. */
@@ -107,8 +93,8 @@ static void take_own(const struct world_mapping *m, void *to)
 
 	if (m->start != internal->at)
 		return;
-	(void)snprintf(path, sizeof(path), "/proc/self/map_files/%llx-%llx",
-		       (unsigned long long)m->start, (unsigned long long)m->end);
+	(void)snprintf(path, sizeof(path), "/proc/self/map_files/%llx-%llx", (unsigned long long)m->start,
+		       (unsigned long long)m->end);
 	internal->device = m->device;
 	internal->may_follow = stat(path, &st) == 0 && st.st_ino == m->inode;
 }
@@ -144,7 +130,7 @@ static bool is_memory_mount(const char *line, dev_t device)
 /* As this process sees the mounts: it may be in a namespace of its own. */
 static int find_memory_mount(pid_t pid, dev_t device, bool *ret)
 {
-	FILE *f = open_proc(pid, "mountinfo");
+	FILE *f = proc_open(pid, "mountinfo");
 	char *line = NULL;
 	size_t room = 0;
 	bool found = false;
@@ -165,8 +151,7 @@ int mapped_is_memory(pid_t pid, dev_t device, bool *ret)
 	return *ret || major(device) != 0 ? 0 : find_memory_mount(pid, device, ret);
 }
 
-/* ---- how much of an object is resident
- * ----------------------------------------------------------------- */
+/* ---- how much of an object is resident ------------------------------------------------------------------- */
 
 /* -ENOENT: another file, or none. */
 static int blocks_of(const char *path, const struct world_mapping *m, uint64_t *ret_pages)
@@ -188,8 +173,8 @@ static int ask_map_files(const struct world_mapping *m, pid_t pid, uint64_t *ret
 
 	if (!internal_mount()->may_follow)
 		return -ENODATA;
-	(void)snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)pid,
-		       (unsigned long long)m->start, (unsigned long long)m->end);
+	(void)snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)pid, (unsigned long long)m->start,
+		       (unsigned long long)m->end);
 	err = blocks_of(path, m, ret_pages);
 	return err == -EPERM || err == -EACCES ? -ENODATA : err;
 }
@@ -200,8 +185,7 @@ static bool is_in_our_ipc_ns(pid_t pid)
 	char path[64];
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/ns/ipc", (int)pid);
-	return stat("/proc/self/ns/ipc", &ours) == 0 && stat(path, &its) == 0 &&
-	       ours.st_ino == its.st_ino;
+	return stat("/proc/self/ns/ipc", &ours) == 0 && stat(path, &its) == 0 && ours.st_ino == its.st_ino;
 }
 
 /* key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap; rss in bytes.
@@ -210,8 +194,7 @@ static bool is_segment(const char *line, ino_t inode, uint64_t *ret_pages)
 {
 	unsigned long long id, rss;
 
-	if (sscanf(line, "%*d %llu %*o %*u %*d %*d %*u %*u %*u %*u %*u %*u %*u %*u %llu", &id,
-		   &rss) != 2 ||
+	if (sscanf(line, "%*d %llu %*o %*u %*d %*d %*u %*u %*u %*u %*u %*u %*u %*u %llu", &id, &rss) != 2 ||
 	    id != inode)
 		return false;
 	*ret_pages = rss / MC_PAGE_SIZE;
@@ -262,8 +245,7 @@ static int ask_one_descriptor(const struct world_mapping *m, pid_t pid, int fd, 
 	return blocks_of(path, m, ret_pages);
 }
 
-static int ask_descriptor(const struct world_mapping *m, pid_t pid, struct world_way *way,
-			  uint64_t *ret_pages)
+static int ask_descriptor(const struct world_mapping *m, pid_t pid, struct world_way *way, uint64_t *ret_pages)
 {
 	const struct dirent *entry;
 	int err = -ENODATA;
@@ -286,8 +268,8 @@ static int ask_descriptor(const struct world_mapping *m, pid_t pid, struct world
 	return err;
 }
 
-static int ask(enum world_way_kind kind, const struct world_mapping *m, pid_t pid,
-	       struct world_way *way, uint64_t *ret_pages)
+static int ask(enum world_way_kind kind, const struct world_mapping *m, pid_t pid, struct world_way *way,
+	       uint64_t *ret_pages)
 {
 	switch (kind) {
 	case WAY_MAP_FILES:
@@ -305,16 +287,14 @@ static int ask(enum world_way_kind kind, const struct world_mapping *m, pid_t pi
 	}
 }
 
-static bool is_as_before(const struct world_mapping *m, pid_t pid, struct world_way *way,
-			 uint64_t *ret_pages)
+static bool is_as_before(const struct world_mapping *m, pid_t pid, struct world_way *way, uint64_t *ret_pages)
 {
 	if (way->kind == WAY_DESCRIPTOR)
 		return ask_one_descriptor(m, way->pid, way->fd, ret_pages) == 0;
 	return ask(way->kind, m, pid, way, ret_pages) == 0;
 }
 
-int mapped_object(const struct world_mapping *m, pid_t pid, struct world_way *way,
-		  uint64_t *ret_pages)
+int mapped_object(const struct world_mapping *m, pid_t pid, struct world_way *way, uint64_t *ret_pages)
 {
 	if (is_as_before(m, pid, way, ret_pages))
 		return 0;
@@ -330,8 +310,7 @@ int mapped_object(const struct world_mapping *m, pid_t pid, struct world_way *wa
 	return -ENODATA;
 }
 
-/* ---- page tables
- * --------------------------------------------------------------------------------------- */
+/* ---- page tables ----------------------------------------------------------------------------------------- */
 
 #define ENTRIES 512 /* of 8 bytes each, read at once */
 #define PRESENT (1ull << 63)
@@ -381,8 +360,8 @@ struct scan {
 	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
 };
 
-#define SCAN         _IOWR('f', 16, struct scan)
-#define SCAN_FILE    (1u << 2)
+#define SCAN _IOWR('f', 16, struct scan)
+#define SCAN_FILE (1u << 2)
 #define SCAN_PRESENT (1u << 3)
 #define SCAN_REGIONS 128
 
@@ -416,13 +395,11 @@ static int scan(int fd, uint64_t start, uint64_t pages, uint64_t first, uint64_t
 
 int mapped_touched(pid_t pid, uint64_t start, uint64_t pages, uint64_t first, uint64_t *bits)
 {
-	char path[64];
 	int fd, err;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = proc_open_fd(pid, "pagemap");
 	if (fd < 0)
-		return proc_error();
+		return fd;
 	err = scan(fd, start, pages, first, bits);
 	if (err)
 		err = read_entries(fd, start, pages, first, bits);

@@ -23,8 +23,7 @@
 /* These are world_real's; world.h is their contract. */
 int mapped_list(pid_t pid, world_take_mapping *take, void *to);
 int mapped_is_memory(pid_t pid, dev_t device, bool *ret);
-int mapped_object(const struct world_mapping *m, pid_t pid, struct world_way *way,
-		  uint64_t *ret_pages);
+int mapped_object(const struct world_mapping *m, pid_t pid, struct world_way *way, uint64_t *ret_pages);
 int mapped_touched(pid_t pid, uint64_t start, uint64_t pages, uint64_t first, uint64_t *bits);
 
 #endif

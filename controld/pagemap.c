@@ -3,6 +3,7 @@
 #include "controld/pagemap.h"
 
 #include "accounting/layout.h"
+#include "controld/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,10 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ENTRIES 512u			/* of one read: mmap_lock is taken once for them, 2 MiB */
-#define SPELL_NS 50000ull		/* of reading, before a rest */
+#define ENTRIES 512u	  /* of one read: mmap_lock is taken once for them, 2 MiB */
+#define SPELL_NS 50000ull /* of reading, before a rest */
 #define REST_NS 100000l
-#define ADDRESSES_MAX (64ull << 30)	/* an entry is written for untouched pages too, 1 ns each */
+#define ADDRESSES_MAX (64ull << 30) /* an entry is written for untouched pages too, 1 ns each */
 
 /* Documentation/admin-guide/mm/pagemap.rst */
 #define ENTRY_PRESENT (1ull << 63)
@@ -89,8 +90,7 @@ static int walk_all(FILE *maps, int fd, struct sums *sums)
 		    from >= 1ull << 47)
 			continue;
 		walked += to - from;
-		err = walked > ADDRESSES_MAX ? -EFBIG
-					     : walk(fd, from >> MC_PAGE_SHIFT, to >> MC_PAGE_SHIFT, sums);
+		err = walked > ADDRESSES_MAX ? -EFBIG : walk(fd, from >> MC_PAGE_SHIFT, to >> MC_PAGE_SHIFT, sums);
 	}
 	return err;
 }
@@ -98,16 +98,13 @@ static int walk_all(FILE *maps, int fd, struct sums *sums)
 int pagemap_private(pid_t pid, uint64_t *ret_own, uint64_t *ret_shared)
 {
 	struct sums sums = { 0 };
-	char path[64];
 	FILE *maps;
 	int fd, err;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = proc_open_fd(pid, "pagemap");
 	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	(void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-	maps = fopen(path, "re");
+		return fd;
+	maps = proc_open(pid, "maps");
 	err = maps ? walk_all(maps, fd, &sums) : -errno;
 	if (maps)
 		(void)fclose(maps);

@@ -6,6 +6,7 @@
 #include "controld/children.h"
 #include "controld/mapped.h"
 #include "controld/pagemap.h"
+#include "controld/proc.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -47,19 +48,6 @@ static int real_start_time(pid_t pid, uint64_t *ret_ticks)
 	return member_read_start_time((uint32_t)pid, ret_ticks);
 }
 
-static FILE *open_proc(pid_t pid, const char *name)
-{
-	char path[64];
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	return fopen(path, "re");
-}
-
-static int proc_error(void)
-{
-	return errno == ENOENT ? -ESRCH : -errno;
-}
-
 static void take_pages(const char *line, const char *name, uint64_t *pages)
 {
 	size_t n = strlen(name);
@@ -72,7 +60,7 @@ static void take_pages(const char *line, const char *name, uint64_t *pages)
 static uint64_t locked_pages(pid_t pid)
 {
 	uint64_t sum = 0, anon = 0, locked = 0;
-	FILE *f = open_proc(pid, "smaps");
+	FILE *f = proc_open(pid, "smaps");
 	char line[512];
 
 	while (f && fgets(line, sizeof(line), f)) {
@@ -91,7 +79,7 @@ static uint64_t locked_pages(pid_t pid)
 static int real_usage(pid_t pid, struct world_usage *ret)
 {
 	struct world_usage usage = { 0 };
-	FILE *f = open_proc(pid, "status");
+	FILE *f = proc_open(pid, "status");
 	char line[128];
 
 	if (!f)
@@ -113,14 +101,13 @@ static int real_usage(pid_t pid, struct world_usage *ret)
 static int read_resident(pid_t pid, struct world_resident *ret)
 {
 	unsigned long long size, resident, shared;
-	char path[64], text[128];
+	char text[128];
 	ssize_t n;
 	int fd;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = proc_open_fd(pid, "statm");
 	if (fd < 0)
-		return proc_error();
+		return fd;
 	n = read(fd, text, sizeof(text) - 1);
 	(void)close(fd);
 	if (n <= 0)
@@ -138,13 +125,11 @@ static int read_resident(pid_t pid, struct world_resident *ret)
  * Another thread with memory then; 0 when there is none. */
 static pid_t other_thread(pid_t pid)
 {
-	char path[64];
 	struct dirent *entry;
 	pid_t found = 0;
 	DIR *d;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-	d = opendir(path);
+	d = proc_open_dir(pid, "task");
 	while (d && !found && (entry = readdir(d)) != NULL) {
 		pid_t tid = (pid_t)atoi(entry->d_name);
 		struct world_resident r;
@@ -179,7 +164,7 @@ static uint64_t real_spent_ns(void)
 /* The name in field 2 may hold anything: minflt is the eighth behind the last ')'. */
 static int real_faults(pid_t pid, uint64_t *ret)
 {
-	FILE *f = open_proc(pid, "stat");
+	FILE *f = proc_open(pid, "stat");
 	unsigned long long faults;
 	char line[1024];
 	const char *p;
@@ -196,7 +181,7 @@ static int real_faults(pid_t pid, uint64_t *ret)
 
 static int read_proportional(pid_t pid, uint64_t *ret_pages)
 {
-	FILE *f = open_proc(pid, "smaps_rollup");
+	FILE *f = proc_open(pid, "smaps_rollup");
 	char line[128];
 	uint64_t pages = UINT64_MAX;
 
@@ -241,7 +226,7 @@ static int real_proportional(pid_t pid, unsigned sharers, uint64_t *ret_pages)
 /* A line of a file of /proc/PID, in pages. */
 static int read_line(pid_t pid, const char *file, const char *name, uint64_t *ret_pages)
 {
-	FILE *f = open_proc(pid, file);
+	FILE *f = proc_open(pid, file);
 	uint64_t pages = UINT64_MAX;
 	char line[128];
 
@@ -268,13 +253,11 @@ static int real_swapped(pid_t pid, bool shares, uint64_t *ret_pages)
 static int real_used(pid_t pid, smaps_take *take, void *to)
 {
 	static char text[32 << 10];
-	char path[64];
 	int fd, err;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = proc_open_fd(pid, "smaps");
 	if (fd < 0)
-		return proc_error();
+		return fd;
 	err = smaps_walk(fd, text, sizeof(text), take, to);
 	(void)close(fd);
 	return err;
@@ -302,10 +285,8 @@ static bool is_counters(const char *line, dev_t device, ino_t counters)
 	unsigned long long inode;
 
 	/* Some stacked file systems show another device there than stat does. */
-	return sscanf(line, "%*s %*s %*s %x:%x %llu", &major_number, &minor_number, &inode) == 3 &&
-	       inode == counters &&
-	       (makedev(major_number, minor_number) == device ||
-		strstr(line, "/" SEGMENT_COUNTERS_NAME));
+	return sscanf(line, "%*s %*s %*s %x:%x %llu", &major_number, &minor_number, &inode) == 3 && inode == counters &&
+	       (makedev(major_number, minor_number) == device || strstr(line, "/" SEGMENT_COUNTERS_NAME));
 }
 
 /* Lines longer than the buffer come in pieces; a piece that is not a line's head matches
@@ -313,7 +294,7 @@ static bool is_counters(const char *line, dev_t device, ino_t counters)
 static int real_image(pid_t pid, dev_t device, ino_t counters, enum world_image *ret)
 {
 	enum world_image image = IMAGE_BARE;
-	FILE *f = open_proc(pid, "maps");
+	FILE *f = proc_open(pid, "maps");
 	char line[512];
 
 	if (!f && errno != EACCES && errno != EPERM)
@@ -332,7 +313,7 @@ static int real_image(pid_t pid, dev_t device, ino_t counters, enum world_image 
 
 static int real_comm(pid_t pid, char ret_comm[16])
 {
-	FILE *f = open_proc(pid, "comm");
+	FILE *f = proc_open(pid, "comm");
 	char text[32];
 	bool ok;
 
@@ -383,7 +364,7 @@ static int real_ran_ns(pid_t pid, uint64_t *ret_ns)
 
 static int real_oom_adj(pid_t pid, int *ret)
 {
-	FILE *f = open_proc(pid, "oom_score_adj");
+	FILE *f = proc_open(pid, "oom_score_adj");
 	int adj, n;
 
 	if (!f)

@@ -13,15 +13,15 @@
 /* What a process has mapped, told by its /proc/PID/maps. */
 enum world_image {
 	IMAGE_ATTACHED, /* our segment */
-	IMAGE_LOADING,  /* the preload library, not the segment (yet) */
-	IMAGE_BARE,     /* neither; also when we may not look, as after a setuid exec */
+	IMAGE_LOADING,	/* the preload library, not the segment (yet) */
+	IMAGE_BARE,	/* neither; also when we may not look, as after a setuid exec */
 };
 
 /* What of a process is resident, in pages: cheap to ask. */
 struct world_resident {
-	uint64_t anon;   /* private; copies shared with relatives count in full */
+	uint64_t anon;	 /* private; copies shared with relatives count in full */
 	uint64_t shared; /* of files and of shared memory */
-	uint64_t size;   /* of its addresses */
+	uint64_t size;	 /* of its addresses */
 };
 
 /* What of a process is in memory, in pages. */
