@@ -6,7 +6,6 @@
 #include "controld/proc.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <time.h>

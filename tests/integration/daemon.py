@@ -17,27 +17,15 @@ import tempfile
 import time
 import traceback
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
+from real_programs import Skip, wait_for
+
 DAEMON = os.environ.get("MEMCTL_DAEMON", "controld/memctld")
 DEADLINE = 20.0
 PACKET_MAX = 65536
 GROUPS_MAX = 65535
 CONNECTIONS_MAX = 16384
 ROOT = os.geteuid() == 0
-
-
-class Skip(Exception):
-    pass
-
-
-def wait_for(what, condition):
-    """The condition's first true value; the test fails after the deadline."""
-    end = time.monotonic() + DEADLINE
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < end, "waited too long until " + what
-        time.sleep(0.01)
 
 
 class Client:

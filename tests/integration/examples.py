@@ -9,30 +9,14 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE + "/../lib")
+from grower import grower
 from real_programs import Skip, compile_c, main, need, test, wait_for
 
 EXAMPLES = os.path.normpath(HERE + "/../examples")
 BUILD = os.environ.get("MEMCTL_BUILD", ".")
 
-# Wants argv[1] MiB, one by one: those above the limit are refused.
-GROW = r"""
-#include <stdlib.h>
-#include <string.h>
-int main(int argc, char **argv)
-{
-	(void)argc;
-	for (int i = atoi(argv[1]); i > 0; i--) {
-		char *p = malloc(1 << 20);
-		if (p)
-			memset(p, 1, 1 << 20);
-	}
-	return 0;
-}
-"""
-
-
 def strain(g, group):
-    g.spawn([g.memctl, "run", "-g", group, "--", compile_c(g, "grow", GROW), "30"])
+    g.spawn([g.memctl, "run", "-g", group, "--", grower(g), "30"])
 
 
 def path_with_memctl(g):

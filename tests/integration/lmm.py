@@ -6,25 +6,10 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
+from grower import grower
 from real_programs import Skip, compile_c, main, need, test, wait_for
 
 PYTHON = "/usr/bin/python3"  # Debian's, which has Debian's modules
-
-# Wants argv[1] MiB, one by one: those above the limit are refused.
-GROW = r"""
-#include <stdlib.h>
-#include <string.h>
-int main(int argc, char **argv)
-{
-	(void)argc;
-	for (int i = atoi(argv[1]); i > 0; i--) {
-		char *p = malloc(1 << 20);
-		if (p)
-			memset(p, 1, 1 << 20);
-	}
-	return 0;
-}
-"""
 
 # Frees as much as it has touched and keeps it for itself, until its input ends.
 HOARD = r"""
@@ -117,7 +102,7 @@ class Application:
 
 
 def strain(g, group, mib=30):
-    g.spawn([g.memctl, "run", "-g", group, "--", compile_c(g, "grow", GROW), str(mib)])
+    g.spawn([g.memctl, "run", "-g", group, "--", grower(g), str(mib)])
 
 
 @test("an application of GLib is told")

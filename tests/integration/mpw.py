@@ -7,23 +7,8 @@ import socket
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
+from grower import grower
 from real_programs import compile_c, main, test, wait_for
-
-# Wants argv[1] MiB, one by one: those above the limit are refused.
-GROW = r"""
-#include <stdlib.h>
-#include <string.h>
-int main(int argc, char **argv)
-{
-	(void)argc;
-	for (int i = atoi(argv[1]); i > 0; i--) {
-		char *p = malloc(1 << 20);
-		if (p)
-			memset(p, 1, 1 << 20);
-	}
-	return 0;
-}
-"""
 
 # Does what systemd's MEMORY_PRESSURE document asks of a program; sd_event_add_memory_pressure does it where libsystemd has
 # that (254), else the steps are taken here. Prints a line for each time it is woken, and answers "?" with how often.
@@ -154,7 +139,7 @@ def strain(g, group):
     """Charges of a member of the group are refused; returns when the daemon has told of it."""
     watch = g.start([g.memctl, "watch", "--count", "1", "-f", "event", group, "pressure:medium"])
     wait_for("it is subscribed", lambda: g.spawn([g.memctl, "run", "-g", group, "--",
-                                                  compile_c(g, "grow", GROW), "30"]) and watch.poll() is not None)
+                                                  grower(g), "30"]) and watch.poll() is not None)
     out, err = watch.communicate()
     assert out == "pressure:medium\n", err
 
