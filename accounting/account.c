@@ -41,6 +41,7 @@ static void fill(const struct segment *seg, uint32_t account, uint64_t meta, uns
 		mc_store_relaxed(&a->class[i], 0);
 	mc_store_relaxed(&a->absent, 0);
 	mc_store_relaxed(&a->surplus, 0);
+	mc_store_relaxed(&a->stall_ns, 0);
 	raise_mark(seg, account);
 	do {
 		epoch = mc_load_full(now);

@@ -46,6 +46,14 @@ static inline unsigned account_meta_resource(uint64_t meta)
 	return (unsigned)(meta >> 24) & 0xff;
 }
 
+/* False: the word is of another epoch. An account that holds nothing may have been claimed with an epoch that was over
+ * when it was written; no recount will look at it again. */
+static inline bool account_counts_in(uint64_t word, uint32_t epoch)
+{
+	return account_epoch(word) == epoch ||
+	       (epoch_is_older(account_epoch(word), epoch) && account_held(word) == 0 && account_stock(word) == 0);
+}
+
 static inline struct account *account_of(const struct segment *seg, uint32_t account)
 {
 	return &seg->counters->account[account];

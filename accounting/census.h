@@ -17,8 +17,8 @@
 #include <stddef.h>
 
 #define CENSUS_NAME        "census"
-#define CENSUS_MAGIC       0x6d656d63746c5331ull /* "memctlS1" */
-#define CENSUS_COLUMNS_MAX 160
+#define CENSUS_MAGIC       0x6d656d63746c5332ull /* "memctlS2" */
+#define CENSUS_COLUMNS_MAX 400 /* 22 of them for each region */
 #define CENSUS_MAX         UINT64_MAX       /* no limit */
 #define CENSUS_UNKNOWN     (UINT64_MAX - 1) /* cannot be said */
 
@@ -33,6 +33,7 @@ enum census_kind {
 
 struct census_column {
 	char key[40];   /* "memory.events" */
+	char region[REGION_NAME_MAX + 1]; /* of a device's memory; "all": those to come; "" */
 	char field[40]; /* "oom"; "" when the key is one value */
 	uint32_t kind;  /* enum census_kind */
 	uint32_t unused;

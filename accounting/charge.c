@@ -139,15 +139,6 @@ static int up_forced(struct attempt *t)
 	return 0;
 }
 
-/* An account that holds nothing may have been claimed with an epoch that was over when it was written; no
- * recount will look at it again. */
-static bool is_usable_in(uint64_t word, uint32_t epoch)
-{
-	return account_epoch(word) == epoch ||
-	       (epoch_is_older(account_epoch(word), epoch) && account_held(word) == 0 &&
-		account_stock(word) == 0);
-}
-
 /* C5: the point at which the charge happens. */
 static int commit(const struct attempt *t, uint64_t b)
 {
@@ -155,7 +146,7 @@ static int commit(const struct attempt *t, uint64_t b)
 	uint64_t stock;
 
 	do {
-		if (!is_usable_in(word, t->epoch))
+		if (!account_counts_in(word, t->epoch))
 			return -ESTALE;
 		stock = account_stock(word) + (b - t->n);
 		if (!CHECK(stock <= ACCOUNT_STOCK_MAX))
@@ -265,7 +256,7 @@ int charge_try_as(const struct actor *by, uint32_t account, uint64_t n, unsigned
 		return 0;
 	pool_count_hit(by->seg, t.resource, t.refused);
 	if (leave_covers(by, t.resource, t.leaf, t.refused, n)) {
-		charge_force(by, account, n, OVER_CREDIT);
+		charge_force(by, account, n, OVER_DEADLOCK);
 		return 0;
 	}
 	if (!(how & CHARGE_FIRST))
@@ -421,7 +412,7 @@ static int swap_held(struct attempt *t, uint64_t from, uint64_t to)
 	uint64_t word = mc_load_full(&t->account->word);
 
 	do {
-		if (to > from && !is_usable_in(word, t->epoch))
+		if (to > from && !account_counts_in(word, t->epoch))
 			return -ESTALE;
 		if (account_held(word) != from)
 			return -EAGAIN;

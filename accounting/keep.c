@@ -3,52 +3,24 @@
 #include "accounting/keep.h"
 
 #include "accounting/bell.h"
+#include "accounting/procstat.h"
 #include "accounting/reclaim.h"
 #include "accounting/sys.h"
+#include "accounting/transfer.h"
 
 #include <errno.h>
-#include <string.h>
 
 #define ANCESTORS_MAX 64
-#define AHEAD_PAGES 256u /* given back at least: each time costs a refusal */
-#define AHEAD_PART 8u	 /* or this part of what is kept */
 
 /* ---- descent ----------------------------------------------------------------------------------------------- */
 
-static char *put_number(char *p, uint32_t v)
-{
-	char digits[10];
-	int n = 0;
-
-	do
-		digits[n++] = (char)('0' + v % 10);
-	while ((v /= 10) != 0);
-	while (n)
-		*p++ = digits[--n];
-	return p;
-}
-
-/* Field 4 of /proc/PID/stat; 0: not known. The name in field 2 may hold anything: counted from the last ')'. */
+/* 0: not known. */
 static uint32_t parent_of(uint32_t pid)
 {
-	char path[32] = "/proc/", text[1024];
-	const char *p, *end;
-	uint32_t parent = 0;
-	long n;
-	int fd;
+	uint64_t parent = 0;
 
-	strcpy(put_number(path + 6, pid), "/stat");
-	fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
-	if (fd < 0)
-		return 0;
-	n = sys_read(fd, text, sizeof(text));
-	sys_close(fd);
-	end = p = text + (n > 0 ? n : 0);
-	while (p > text && p[-1] != ')')
-		p--;
-	for (p += 3; p < end && *p >= '0' && *p <= '9'; p++) /* " S 123" */
-		parent = parent * 10 + (uint32_t)(*p - '0');
-	return parent;
+	(void)procstat_read(pid, PROCSTAT_PARENT, &parent);
+	return (uint32_t)parent;
 }
 
 bool keep_is_descendant(uint32_t pid, uint32_t ancestor)
@@ -92,6 +64,7 @@ int keep_open(const struct segment *seg, uint16_t group, struct keep *ret)
 	};
 	k.account = member_account_at(seg, k.member, 0);
 	member_set_flags(seg, k.member, MEMBER_KEEPS, 0);
+	mc_add_full(&seg->counters->header.keepers, 1); /* after the flag: who sees it finds the slot */
 	*ret = k;
 	return 0;
 }
@@ -110,45 +83,44 @@ static uint16_t who_lacks_room(const struct keep *k, uint64_t pages)
 	return GROUP_NIL;
 }
 
+/* A keeper's own ancestor may keep room for it. */
 int keep_take(struct keep *k, uint64_t pages, uint16_t *ret_refused)
 {
 	uint16_t full = who_lacks_room(k, pages);
 
-	if (full == GROUP_NIL)
-		return charge_try_as(&k->actor, k->account, pages, CHARGE_FIRST, ret_refused);
+	if (full == GROUP_NIL && charge_try_as(&k->actor, k->account, pages, CHARGE_FIRST, &full) == 0)
+		return 0;
+	if (keep_hand_over(&k->actor, k->account, pages))
+		return 0;
 	*ret_refused = full;
 	return -ENOMEM;
 }
 
+static uint64_t held(const struct segment *seg, uint32_t account)
+{
+	return account_held(mc_load_full(&account_of(seg, account)->word));
+}
+
 uint64_t keep_held(const struct keep *k)
 {
-	return account_held(mc_load_full(&account_of(k->actor.seg, k->account)->word));
+	return held(k->actor.seg, k->account);
 }
 
-/* Takes up to `pages` off what another's account keeps; how many. */
-static uint64_t take_off(const struct actor *by, uint32_t account, uint64_t pages)
-{
-	struct account *a = account_of(by->seg, account);
-
-	for (;;) {
-		uint64_t meta = mc_load_full(&a->meta);
-		uint64_t held = account_held(mc_load_full(&a->word));
-		uint64_t n = pages < held ? pages : held;
-		int err = n ? charge_adjust(by, account, meta, held, held - n, OVER_START) : 0;
-
-		if (err != -EAGAIN)
-			return err ? 0 : n;
-	}
-}
-
+/* It may sink meanwhile: by so much less is taken off. */
 void keep_shrink(struct keep *k, uint64_t pages)
 {
-	uint64_t held = keep_held(k);
+	const struct segment *seg = k->actor.seg;
+	uint64_t meta = mc_load_full(&account_of(seg, k->account)->meta);
+	uint64_t kept;
+	int err;
 
-	if (held <= pages)
-		return;
-	(void)take_off(&k->actor, k->account, held - pages);
-	reclaim_wake(k->actor.seg);
+	do {
+		kept = keep_held(k);
+		if (kept <= pages)
+			return;
+		err = charge_adjust(&k->actor, k->account, meta, kept, pages, OVER_START);
+	} while (err == -EAGAIN);
+	reclaim_wake(seg);
 }
 
 void keep_close(struct keep *k)
@@ -168,9 +140,18 @@ void keep_close(struct keep *k)
 
 /* ---- the side of who was refused --------------------------------------------------------------------------- */
 
+#define KNOWN_MAX 4u /* keepers among one's ancestors: a memctl run within a memctl run */
+
+/* This process's keepers, as it has found them. Each entry is true by itself (a claim of a slot never comes back), so
+ * threads that look at the same time spoil nothing but their time. */
+static struct {
+	mc_word seen;		  /* pid (32) | header.keepers (32) when it looked; 0: never */
+	mc_word keeper[KNOWN_MAX]; /* slot + 1 (32) | generation (32); 0 none */
+} known;
+
 struct ancestors {
 	uint32_t pid[ANCESTORS_MAX];
-	unsigned n; /* 0: not looked for yet */
+	unsigned n;
 };
 
 static void gather(struct ancestors *a)
@@ -183,45 +164,100 @@ static void gather(struct ancestors *a)
 	} while (at > 1 && a->n < ANCESTORS_MAX);
 }
 
-static bool is_ancestor(struct ancestors *a, uint32_t pid)
+static bool is_among(const struct ancestors *a, uint32_t pid)
 {
-	if (a->n == 0)
-		gather(a);
 	for (unsigned i = 0; i < a->n; i++)
 		if (a->pid[i] == pid)
 			return true;
 	return false;
 }
 
-/* The account of a slot that keeps something; MEMBER_NIL. */
-static uint32_t kept_in(const struct segment *seg, uint32_t slot)
+/* True when it keeps room, or will. */
+static bool is_keeper(struct member *m)
 {
-	struct member *m = member_of(seg, slot);
-	uint32_t account;
+	return member_state(mc_load_full(&m->state)) == MEMBER_CLAIMED && mc_load_full(&m->flags) & MEMBER_KEEPS;
+}
 
-	if (member_state(mc_load_full(&m->state)) != MEMBER_CLAIMED || !(mc_load_full(&m->flags) & MEMBER_KEEPS))
+static void look_for_keepers(const struct segment *seg)
+{
+	struct ancestors above = { .n = 0 };
+	uint32_t mark = member_mark(seg);
+	unsigned n = 0;
+
+	gather(&above);
+	for (uint32_t i = 0; i < mark && n < KNOWN_MAX; i++) {
+		struct member *m = member_of(seg, i);
+
+		if (is_keeper(m) && is_among(&above, member_pid(mc_load_full(&m->state))))
+			mc_store_full(&known.keeper[n++], (uint64_t)(i + 1) << 32 | mc_load_relaxed(&m->generation));
+	}
+	while (n < KNOWN_MAX)
+		mc_store_full(&known.keeper[n++], 0);
+}
+
+/* In another pid namespace its ancestors' numbers are those of others. */
+static bool is_foreign(const struct actor *by)
+{
+	return by->member != MEMBER_NIL && mc_load_relaxed(&member_of(by->seg, by->member)->flags) & MEMBER_FOREIGN;
+}
+
+/* False: nobody keeps anything for this process. */
+static bool learn_keepers(const struct actor *by)
+{
+	const struct segment *seg = by->seg;
+	uint32_t keepers = mc_load_full(&seg->counters->header.keepers);
+	uint64_t now;
+
+	if (!keepers || is_foreign(by))
+		return false;
+	now = (uint64_t)sys_getpid() << 32 | keepers;
+	if (mc_load_full(&known.seen) != now) {
+		look_for_keepers(seg);
+		mc_store_full(&known.seen, now);
+	}
+	return mc_load_full(&known.keeper[0]) != 0;
+}
+
+/* The account of a keeper that is still the one that was found; MEMBER_NIL. *ret_meta is read before that is looked
+ * at: whoever claims the account later is told by it. */
+static uint32_t account_of_keeper(const struct segment *seg, uint64_t keeper, uint64_t *ret_meta)
+{
+	struct member *m = member_of(seg, (uint32_t)(keeper >> 32) - 1);
+	uint32_t account = keeper ? mc_load_acquire(&m->account[0]) : 0;
+
+	if (!account)
 		return MEMBER_NIL;
-	account = mc_load_acquire(&m->account[0]);
-	if (!account || !account_held(mc_load_full(&account_of(seg, account - 1)->word)))
+	*ret_meta = mc_load_full(&account_of(seg, account - 1)->meta);
+	if (mc_load_relaxed(&m->generation) != (uint32_t)keeper || !is_keeper(m) ||
+	    mc_load_acquire(&m->account[0]) != account)
 		return MEMBER_NIL;
 	return account - 1;
 }
 
-bool keep_release_for(const struct actor *by, uint64_t pages)
+bool keep_hand_over(const struct actor *by, uint32_t account, uint64_t pages)
 {
-	struct ancestors above = { .n = 0 };
-	uint32_t mark = member_mark(by->seg);
-	uint64_t released = 0;
+	if (!learn_keepers(by))
+		return false;
+	for (unsigned i = 0; i < KNOWN_MAX; i++) {
+		uint64_t meta = 0;
+		uint32_t from = account_of_keeper(by->seg, mc_load_full(&known.keeper[i]), &meta);
 
-	for (uint32_t i = 0; i < mark && released < pages; i++) {
-		uint32_t account = kept_in(by->seg, i);
-		uint64_t held, ahead;
-
-		if (account == MEMBER_NIL || !is_ancestor(&above, member_pid(mc_load_full(&member_of(by->seg, i)->state))))
-			continue;
-		held = account_held(mc_load_full(&account_of(by->seg, account)->word));
-		ahead = held / AHEAD_PART > AHEAD_PAGES ? held / AHEAD_PART : AHEAD_PAGES;
-		released += take_off(by, account, pages - released > ahead ? pages - released : ahead);
+		if (from != MEMBER_NIL && from != account && transfer_try(by, from, meta, account, pages) == 0)
+			return true;
 	}
-	return released != 0;
+	return false;
+}
+
+bool keep_has_room(const struct actor *by, uint32_t account, uint64_t pages)
+{
+	if (!learn_keepers(by))
+		return false;
+	for (unsigned i = 0; i < KNOWN_MAX; i++) {
+		uint64_t meta;
+		uint32_t from = account_of_keeper(by->seg, mc_load_full(&known.keeper[i]), &meta);
+
+		if (from != MEMBER_NIL && from != account && transfer_has_room(by, from, account, pages))
+			return true;
+	}
+	return false;
 }

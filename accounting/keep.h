@@ -3,14 +3,15 @@
  *
  * contract      the keeper's slot is CLAIMED and flagged MEMBER_KEEPS: nobody lists it, looks how much of it is resident,
  *               or kills for it; the daemon watches its process, and takes back what it keeps when that dies.
- *               Whoever is refused asks keep_release_for: only the keeper's descendants are given anything.
- * ordering      each change of what is kept is a charge or an adjustment (charge.h).
+ *               A refused descendant of the keeper, and nobody else, has room handed over (transfer.h): what is kept
+ *               becomes its charge, without being free in between.
+ * ordering      each change of what is kept is a charge, an adjustment (charge.h) or a transfer.
  * crash table   died after            left behind              who puts it right
  *               the keeper: anywhere  a CLAIMED slot           the daemon, as for any other
  *               adjusting             an open counter          settle: recount
  *               the slot's account freed, the slot not         settle frees what is left
- * price         a refused process: a look at all slots while any keeper is there; then, once for each refusal, its own
- *               ancestors, 10 us each.
+ * price         a refused process: one load where nobody has ever kept anything; else a look at all slots and at its
+ *               own ancestors, 10 us each, once for each new keeper on the machine; then 0.5 us a hand-over.
  */
 #ifndef ACCOUNTING_KEEP_H
 #define ACCOUNTING_KEEP_H
@@ -38,9 +39,13 @@ void keep_shrink(struct keep *k, uint64_t pages);
 /* Gives everything back, and the slot. */
 void keep_close(struct keep *k);
 
-/* Some ancestor of the caller, who was refused so many pages, keeps room for it: at least so much is given back, if so
- * much is kept, and then there may be room. False: nobody keeps anything for the caller. Signal-safe. */
-bool keep_release_for(const struct actor *by, uint64_t pages);
+/* The caller was refused so many pages: an ancestor that keeps room for it charges them to `account`, its own, with
+ * what it keeps. What is lacking beyond that is charged as usual. False: nobody keeps anything for the caller, or not
+ * enough. Signal-safe. */
+bool keep_hand_over(const struct actor *by, uint32_t account, uint64_t pages);
+
+/* True when it would have succeeded a moment ago. */
+bool keep_has_room(const struct actor *by, uint32_t account, uint64_t pages);
 
 /* True when `pid` descends from `ancestor`, as far as /proc shows. Signal-safe. */
 bool keep_is_descendant(uint32_t pid, uint32_t ancestor);

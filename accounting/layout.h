@@ -22,7 +22,7 @@
 
 #include "accounting/atomic.h"
 
-#define LAYOUT_VERSION 4u
+#define LAYOUT_VERSION 5u
 #define LIMITS_MAGIC 0x6d656d63746c4c31ull   /* "memctlL1" */
 #define COUNTERS_MAGIC 0x6d656d63746c4331ull /* "memctlC1" */
 #define SEGMENT_READY 0x72656164u
@@ -187,10 +187,11 @@ struct pool {
 	mc_word event_local[EVENTS]; /* sync: relaxed; this group alone */
 	mc_word refused_units;	     /* sync: relaxed; the last refused charge */
 
-	mc_word over[OVERS];	   /* sync: relaxed; this group alone, by cause */
+	mc_word32 over[OVERS];	   /* sync: relaxed; this group alone, by cause; modulo 2^32 */
 	mc_word32 refused_member;  /* sync: relaxed; whose it was */
 	mc_word32 refused_pid;	   /* sync: relaxed */
 	mc_word refused_comm[2];   /* sync: relaxed; 16 bytes of name, outlives the member */
+	uint64_t unused[2];
 };
 
 /* account.word = epoch(14) | held(36) | stock(14).
@@ -204,7 +205,8 @@ struct account {
 	mc_word absent; /* sync: relaxed; charged when asked for, but not held: found untouched since */
 	mc_word class[CLASSES]; /* sync: relaxed; asked for, by class; exact when no ticket is open */
 	mc_word surplus; /* sync: relaxed; held, but not charged when asked for: found touched since */
-	uint64_t unused1[11 - CLASSES];
+	mc_word stall_ns; /* sync: relaxed; a region's: time that its member's threads waited for room in it */
+	uint64_t unused1[10 - CLASSES];
 };
 
 enum member_state {
@@ -224,6 +226,7 @@ enum member_flag {
 	MEMBER_FORKED = 32, /* this image began by a fork: it shares private pages with its family */
 	MEMBER_KEEPS = 64, /* CLAIMED: it keeps room for its descendants, see keep.h */
 	MEMBER_GIVES_UP = 128, /* it has given memory up by MADV_FREE: without swap, too, it has some to give */
+	MEMBER_LEAVES = 256, /* its last destructor has given back what it held: what is still resident goes with it */
 };
 
 /* One process. Key: pid and start time; the start time is what tells a reused pid. */
@@ -272,6 +275,17 @@ struct member {
 	mc_word droppable;    /* sync: relaxed; pages that the program lets be dropped */
 
 	mc_word leave; /* sync: full; the daemon's word to one of those that wait for each other, see plea.h */
+	mc_word device_leave; /* sync: full; the same for a region of a device */
+
+	/* Asking it for memory of devices, see evict.h. */
+	mc_word device_wanted;	   /* sync: full; units asked for and not looked at yet [O8] */
+	mc_word32 device_regions;  /* sync: full; and of which regions, a bit for each resource [O8] */
+	mc_word32 device_ask;	   /* sync: full; raised with each such ask */
+	mc_word32 device_answered; /* sync: full; the value of device_ask that was met last */
+	mc_word32 device_asked_at; /* sync: relaxed; when the oldest one came that is not answered yet */
+	mc_word32 device_gives;	   /* sync: owner; a bit for each region in which its drivers may keep something */
+	uint32_t unused2;
+	uint64_t unused3[3];
 };
 
 struct counters_header {
@@ -289,6 +303,7 @@ struct counters_header {
 	mc_word32 member_hint;	  /* sync: relaxed; where the next search for a free member slot begins */
 	mc_word epoch[RESOURCES_MAX]; /* sync: compare-and-swap [O1]; recounting(1) | relabel(49) |
 				     * epoch(14), see recount.c */
+	mc_word32 keepers; /* sync: full; how many slots have begun to keep room for others, see keep.h */
 
 	/* The bell: whoever wants the daemon to look adds one; see bell.h. A line of its own. */
 	_Alignas(64) mc_word32 bell;	 /* sync: futex */
@@ -335,7 +350,8 @@ _Static_assert(sizeof(struct group_oom) == 256, "layout");
 _Static_assert(sizeof(struct limits) == 64, "layout");
 _Static_assert(sizeof(struct pool) == 256, "layout");
 _Static_assert(sizeof(struct account) == 128, "layout");
-_Static_assert(sizeof(struct member) == 256, "layout");
+_Static_assert(sizeof(struct member) == 320, "layout");
+_Static_assert(RESOURCES_MAX <= 16, "a bit for each in 32, and four bits of member.device_leave");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free across processes");
 _Static_assert(CLASSES <= 6, "the ledger has three bits for the class");
 

@@ -3,6 +3,7 @@
 #include "accounting/member.h"
 
 #include "accounting/bell.h"
+#include "accounting/procstat.h"
 #include "accounting/reclaim.h"
 #include "accounting/step.h"
 #include "accounting/sys.h"
@@ -10,59 +11,15 @@
 #include <errno.h>
 #include <string.h>
 
-static char *put_number(char *p, uint32_t v)
-{
-	char digits[10];
-	int n = 0;
-
-	do
-		digits[n++] = (char)('0' + v % 10);
-	while ((v /= 10) != 0);
-	while (n)
-		*p++ = digits[--n];
-	return p;
-}
-
-static const char *skip_fields(const char *p, const char *end, int fields)
-{
-	while (p < end && fields)
-		if (*p++ == ' ')
-			fields--;
-	return p;
-}
-
-/* The name in field 2 may hold anything, so fields are counted from the last ')'. */
-static uint64_t parse_start_time(const char *text, size_t n)
-{
-	const char *end = text + n;
-	const char *p = end;
-	uint64_t v = 0;
-
-	while (p > text && p[-1] != ')')
-		p--;
-	for (p = skip_fields(p, end, 20); p < end && *p >= '0' && *p <= '9'; p++)
-		v = v * 10 + (uint64_t)(*p - '0');
-	return v;
-}
-
 int member_read_start_time(uint32_t pid, uint64_t *ret_ticks)
 {
-	char path[32] = "/proc/self/stat";
-	char text[1024];
-	int fd;
-	long n;
+	uint64_t ticks = 0;
+	int err = procstat_read(pid, PROCSTAT_START_TIME, &ticks);
 
-	if (pid)
-		strcpy(put_number(strcpy(path, "/proc/") + 6, pid), "/stat");
-	fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
-	if (fd < 0)
-		return fd == -ENOENT ? -ESRCH : fd;
-	n = sys_read(fd, text, sizeof(text));
-	sys_close(fd);
-	if (n <= 0)
-		return n ? (int)n : -ESRCH;
-	*ret_ticks = parse_start_time(text, (size_t)n);
-	return *ret_ticks ? 0 : -ESRCH;
+	if (err)
+		return err;
+	*ret_ticks = ticks;
+	return ticks ? 0 : -ESRCH;
 }
 
 static void raise(mc_word32 *mark, uint32_t to)

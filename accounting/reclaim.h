@@ -134,6 +134,10 @@ static inline void reclaim_forget(struct member *m)
 	mc_store_full(&m->answered, mc_load_full(&m->ask));
 	mc_store_relaxed(&m->cold_wanted, 0);
 	mc_store_full(&m->cold_answered, mc_load_full(&m->cold_ask));
+	mc_store_relaxed(&m->device_gives, 0);
+	mc_store_relaxed(&m->device_wanted, 0);
+	mc_store_relaxed(&m->device_regions, 0);
+	mc_store_full(&m->device_answered, mc_load_full(&m->device_ask));
 }
 
 #endif

@@ -38,6 +38,36 @@ int region_find(const struct segment *seg, const char *name, unsigned *ret_resou
 	return -ENODEV;
 }
 
+/* "0000:01:00.0" of "opencl/0000:01:00.0/vram". */
+static bool is_named_by(const char *name, const char *address)
+{
+	const char *part = strchr(name, '/');
+	size_t n = strlen(address);
+
+	return part && strncasecmp(part + 1, address, n) == 0 && part[n + 1] == '/';
+}
+
+/* Two devices with UUIDs of their own may be parts of what is plugged in there. */
+static bool is_same_device(const struct segment *seg, unsigned r, const char *name,
+			   const char *address)
+{
+	return strcasecmp(seg->limits->header.region[r].address, address) == 0 &&
+	       (is_named_by(name, address) || is_named_by(region_name(seg, r), address));
+}
+
+int region_find_device(const struct segment *seg, const char *name, const char *address,
+		       unsigned *ret_resource)
+{
+	if (region_find(seg, name, ret_resource) == 0)
+		return 0;
+	for (unsigned r = RESOURCE_REGION_FIRST; *address && r < RESOURCES_MAX; r++)
+		if (is_used(seg, r) && is_same_device(seg, r, name, address)) {
+			*ret_resource = r;
+			return 0;
+		}
+	return -ENODEV;
+}
+
 unsigned region_next(const struct segment *seg, unsigned from)
 {
 	unsigned r = from < RESOURCE_REGION_FIRST ? RESOURCE_REGION_FIRST : from;
@@ -178,7 +208,7 @@ int region_register(struct segment *seg, const char *name, const char *address, 
 
 	if (!err && strlen(address) > REGION_ADDRESS_MAX)
 		err = -EINVAL;
-	if (!err && region_find(seg, name, &r) < 0)
+	if (!err && region_find_device(seg, name, address, &r) < 0)
 		err = add(seg, name, &r);
 	if (err)
 		return err;

@@ -22,6 +22,11 @@ int region_check_name(const char *name);
 /* The resource of this name, or -ENODEV. Signal-safe. */
 int region_find(const struct segment *seg, const char *name, unsigned *ret_resource);
 
+/* The same for a device that is plugged in at `address` (may be ""): where one of two APIs tells no more of a device
+ * than that, its region is the other's. Signal-safe. */
+int region_find_device(const struct segment *seg, const char *name, const char *address,
+		       unsigned *ret_resource);
+
 /* The same, or a new one with the limits of "all" in every group. `address` may be "", `capacity`
  * 0: unknown. What was unknown is filled in. -ENOSPC: all RESOURCES_MAX are in use; -ENOMEM: the
  * file system is full. The daemon's alone. */

@@ -188,7 +188,7 @@ int settle_exec(const struct segment *seg, uint32_t member, uint16_t asked, cons
 		mc_store_full(&m->group, asked);
 	}
 	err = member_account(seg, member, RESOURCE_MEMORY, mc_load_full(&m->group));
-	member_set_flags(seg, member, 0, MEMBER_EXECING | MEMBER_PARTIAL | MEMBER_SHARES | MEMBER_FORKED);
+	member_set_flags(seg, member, 0, MEMBER_EXECING | MEMBER_PARTIAL | MEMBER_SHARES | MEMBER_FORKED | MEMBER_LEAVES);
 	mc_store_full(&m->open, 0);
 	return err < 0 ? err : 0;
 }
@@ -198,6 +198,7 @@ void settle_leave(const struct segment *seg, uint32_t member)
 	struct member *m = member_of(seg, member);
 	struct segment wide;
 
+	member_set_flags(seg, member, MEMBER_LEAVES, 0);
 	if (mc_add_full(&m->open, 1) == 0) {
 		(void)settle_listed(widen(seg, member, &wide), member, true);
 		narrow(&wide);

@@ -18,7 +18,7 @@
 #include <stddef.h>
 
 #define STACKS_MAGIC 0x6d63737461636b31ull /* "mcstack1" */
-#define STACKS_VERSION 1u
+#define STACKS_VERSION 2u
 #define STACKS_DIRECTORY "profile" /* in the runtime directory; holds "index" and the files 0, 1, ... */
 #define STACKS_FILES 512u
 
@@ -63,6 +63,7 @@ struct stacks_site {
 	mc_word live_bytes, live_count;
 	mc_word bytes, count;
 	mc_word peak_bytes, peak_count; /* live when the process had most */
+	mc_word live_spread, spread, peak_spread; /* variances of the sums of bytes, in 65536 bytes^2 */
 	mc_word32 samples, live_samples;
 };
 
@@ -74,7 +75,8 @@ struct stacks_header {
 	uint32_t ended; /* by itself; sync: relaxed */
 	uint64_t start_time;
 	uint64_t opened_ns; /* CLOCK_MONOTONIC */
-	uint64_t rate;      /* bytes between two samples on average */
+	uint64_t rate;      /* bytes between two samples on average, at most */
+	uint64_t finest;    /* and at least */
 	mc_word32 modules, sites, texts; /* sync: release; how many, how many bytes of texts */
 	mc_word32 frames;                /* sync: relaxed; reserved */
 	mc_word live, peak;              /* sync: relaxed; sums of the sites' live_bytes and peak_bytes */
@@ -116,6 +118,6 @@ static inline struct stacks stacks_at(void *file)
 }
 
 _Static_assert(sizeof(struct stacks_module) == 376, "the layout is shared");
-_Static_assert(sizeof(struct stacks_site) == 64, "the layout is shared");
+_Static_assert(sizeof(struct stacks_site) == 88, "the layout is shared");
 
 #endif

@@ -3,7 +3,7 @@
 #ifndef ACCOUNTING_TICKET_H
 #define ACCOUNTING_TICKET_H
 
-#include "accounting/charge.h"
+#include "accounting/keep.h"
 
 struct ticket {
 	uint32_t account;
@@ -21,12 +21,14 @@ static inline int ticket_reserve(const struct actor *by, uint32_t account, uint6
 	return err;
 }
 
-/* The same where the caller makes room and tries again (CHARGE_FIRST). */
+/* The same where the caller makes room and tries again (CHARGE_FIRST); what an ancestor keeps for it is its (keep.h). */
 static inline int ticket_reserve_first(const struct actor *by, uint32_t account, uint64_t units,
 				       struct ticket *t, uint16_t *ret_refused)
 {
 	int err = charge_try_as(by, account, units, CHARGE_FIRST, ret_refused);
 
+	if (err && keep_hand_over(by, account, units))
+		err = 0;
 	t->account = account;
 	t->units = err ? 0 : units;
 	return err;

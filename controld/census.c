@@ -3,6 +3,7 @@
 #include "controld/census.h"
 
 #include "accounting/pool.h"
+#include "accounting/region.h"
 #include "controld/daemon.h"
 #include "controld/key.h"
 #include "controld/psi.h"
@@ -28,6 +29,7 @@ struct source {
 	const struct key *key;
 	uint64_t (*value)(const struct source *from, const struct taking *t, uint16_t group);
 	unsigned index; /* of a row of its table */
+	unsigned resource; /* a region's columns: which */
 };
 
 /* One census under way. */
@@ -37,6 +39,8 @@ struct taking {
 	uint64_t (*stat)[STATS];
 	uint64_t (*over)[OVERS];
 	struct psi *psi;          /* by group */
+	struct snapshot region[RESOURCES_MAX];
+	struct psi *region_psi[RESOURCES_MAX]; /* by group; NULL: nothing is known */
 	unsigned char *oom_pages; /* bit 0: this page of limits.oom is there; the file has holes */
 	bool thorough;
 };
@@ -125,7 +129,8 @@ static uint64_t value_over(const struct source *from, const struct taking *t, ui
 /* index: state * 4 + span, the last for the total. */
 static uint64_t value_pressure(const struct source *from, const struct taking *t, uint16_t group)
 {
-	const struct psi_line *line = &t->psi[group].line[from->index / 4];
+	const struct psi *psi = from->resource ? t->region_psi[from->resource] : t->psi;
+	const struct psi_line *line = &psi[group].line[from->index / 4];
 	unsigned span = from->index % 4;
 
 	return span < PSI_SPANS ? line->avg[span] * 100 >> PERCENT_BITS : line->total_ns / 1000;
@@ -219,6 +224,45 @@ static uint64_t value_view(const struct source *from, const struct taking *t, ui
 	return t->s->seg.limits->group[group].view == VIEW_REAL;
 }
 
+/* ---- of a region: as key_dmem.c says it, which takes a snapshot for each group ------------------------- */
+
+static uint64_t value_capacity(const struct source *from, const struct taking *t, uint16_t group)
+{
+	(void)group;
+	return region_capacity(&t->s->seg, from->resource);
+}
+
+static uint64_t value_region_current(const struct source *from, const struct taking *t, uint16_t group)
+{
+	const struct snapshot *snap = &t->region[from->resource];
+
+	return group < snap->groups ? snap->pool[group].current * REGION_UNIT : 0;
+}
+
+static uint64_t value_region_peak(const struct source *from, const struct taking *t, uint16_t group)
+{
+	return load(&pool_of(&t->s->seg, from->resource, group)->peak) * REGION_UNIT;
+}
+
+static uint64_t value_region_limit(const struct source *from, const struct taking *t, uint16_t group)
+{
+	uint64_t units = load(key_limit_word(&t->s->seg.limits->limits[from->resource][group], (int)from->index));
+
+	return units >= PAGES_MAX ? CENSUS_MAX : units * REGION_UNIT;
+}
+
+static uint64_t value_region_context(const struct source *from, const struct taking *t, uint16_t group)
+{
+	const struct snapshot *snap = &t->region[from->resource];
+
+	return group < snap->groups ? snap->pool[group].class[CLASS_OBSERVED] * REGION_UNIT : 0;
+}
+
+static uint64_t value_region_event(const struct source *from, const struct taking *t, uint16_t group)
+{
+	return load(&pool_of(&t->s->seg, from->resource, group)->event[from->index]);
+}
+
 /* A number as JSON has it, for keys that have no faster way. */
 static uint64_t number_of(const json_t *v)
 {
@@ -304,7 +348,7 @@ static void add(struct census_file *f, const struct source *from, const char *fi
 
 static void add_events(struct census_file *f, const struct key *k)
 {
-	struct source from = {k, k->parameter ? value_event_local : value_event, 0};
+	struct source from = {k, k->parameter ? value_event_local : value_event, 0, 0};
 
 #define EVENT(id, name, sentence) \
 	from.index = EVENT_##id; \
@@ -315,17 +359,17 @@ static void add_events(struct census_file *f, const struct key *k)
 
 static void add_swap_events(struct census_file *f, const struct key *k)
 {
-	add(f, &(struct source){k, value_swap_event, EVENT_HIGH}, "high", CENSUS_TOTAL, "",
+	add(f, &(struct source){k, value_swap_event, EVENT_HIGH, 0}, "high", CENSUS_TOTAL, "",
 	    k->sentence);
-	add(f, &(struct source){k, value_swap_event, EVENT_MAX}, "max", CENSUS_TOTAL, "",
+	add(f, &(struct source){k, value_swap_event, EVENT_MAX, 0}, "max", CENSUS_TOTAL, "",
 	    k->sentence);
-	add(f, &(struct source){k, value_swap_event, EVENT_OOM}, "fail", CENSUS_TOTAL, "",
+	add(f, &(struct source){k, value_swap_event, EVENT_OOM, 0}, "fail", CENSUS_TOTAL, "",
 	    k->sentence);
 }
 
 static void add_stat(struct census_file *f, const struct key *k)
 {
-	struct source from = {k, value_stat, 0};
+	struct source from = {k, value_stat, 0, 0};
 
 #define STAT(id, name, sentence) \
 	from.index = STAT_##id; \
@@ -340,15 +384,73 @@ static void add_stat(struct census_file *f, const struct key *k)
 #undef OVER
 }
 
-static void add_pressure(struct census_file *f, const struct key *k)
+static void add_pressure(struct census_file *f, const struct key *k, unsigned resource)
 {
 	static const char *const field[] = {"some.avg10",  "some.avg60", "some.avg300",
 					    "some.total",  "full.avg10", "full.avg60",
 					    "full.avg300", "full.total"};
 
 	for (unsigned i = 0; i < 8; i++)
-		add(f, &(struct source){k, value_pressure, i}, field[i],
+		add(f, &(struct source){k, value_pressure, i, resource}, field[i],
 		    i % 4 == 3 ? CENSUS_USEC : CENSUS_PERCENT, "", k->sentence);
+}
+
+static void add_region_events(struct census_file *f, const struct key *k, unsigned region)
+{
+	struct source from = {k, value_region_event, 0, region};
+
+#define EVENT(id, name, sentence) \
+	from.index = EVENT_##id; \
+	add(f, &from, name, CENSUS_TOTAL, "", sentence);
+#include "accounting/events.def"
+#undef EVENT
+}
+
+/* Its columns of one key; the names of the region are put in afterwards. */
+static void add_of_region(struct census_file *f, const struct key *k, unsigned region, const struct taking *t)
+{
+	struct source from = {k, NULL, (unsigned)k->parameter, region};
+
+	if (k->kind == &key_kind_dmem_events)
+		add_region_events(f, k, region);
+	else if (strcmp(k->name, "dmem.stat") == 0)
+		add(f, &(struct source){k, value_region_context, 0, region}, "context", CENSUS_BYTES, "", k->sentence);
+	else if (strcmp(k->name, "dmem.pressure") == 0 && t->region_psi[region])
+		add_pressure(f, k, region);
+	else if (k->kind == &key_kind_dmem_capacity)
+		from.value = value_capacity;
+	else if (k->kind == &key_kind_dmem_current)
+		from.value = value_region_current;
+	else if (k->kind == &key_kind_dmem_peak)
+		from.value = value_region_peak;
+	else if (k->kind == &key_kind_dmem_limit)
+		from.value = value_region_limit;
+	if (from.value)
+		add(f, &from, "", CENSUS_BYTES, "", k->sentence);
+}
+
+static void add_regions(struct census_file *f, const struct key *k, const struct taking *t)
+{
+	const struct segment *seg = &t->s->seg;
+	unsigned all;
+
+	for (unsigned r = region_next(seg, 0); r < RESOURCES_MAX; r = region_next(seg, r + 1)) {
+		uint32_t first = f->columns;
+
+		if (t->region[r].pool)
+			add_of_region(f, k, r, t);
+		for (uint32_t i = first; i < f->columns; i++)
+			put(f->map->column[i].region, sizeof(f->map->column[i].region), region_name(seg, r));
+	}
+	if (k->kind == &key_kind_dmem_limit && region_find(seg, REGION_ALL, &all) == 0) {
+		add_of_region(f, k, all, t);
+		put(f->map->column[f->columns - 1].region, REGION_NAME_MAX + 1, REGION_ALL);
+	}
+}
+
+static bool is_of_regions(const struct key *k)
+{
+	return strncmp(k->name, "dmem.", 5) == 0 && k->format != FORMAT_WORD;
 }
 
 static enum census_kind kind_of(const struct key *k)
@@ -369,7 +471,7 @@ static enum census_kind kind_of(const struct key *k)
 static void add_other(struct census_file *f, const struct key *k, const struct taking *t)
 {
 	json_t *v = key_get(k, t->s, GROUP_ROOT, &t->snap);
-	struct source from = {k, value_key, 0};
+	struct source from = {k, value_key, 0, 0};
 	const char *name;
 	json_t *field;
 
@@ -439,7 +541,7 @@ static bool add_plain(struct census_file *f, const struct key *k)
 {
 	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
 		if (strcmp(plain[i].key, k->name) == 0) {
-			add(f, &(struct source){k, plain[i].value, plain[i].index}, "",
+			add(f, &(struct source){k, plain[i].value, plain[i].index, 0}, "",
 			    plain[i].kind, plain[i].words, k->sentence);
 			return true;
 		}
@@ -456,7 +558,9 @@ static void add_columns(struct census_file *f, const struct taking *t)
 		if (!(k->access & KEY_R) || k->format == FORMAT_TEXT || is_alias(k) ||
 		    add_plain(f, k))
 			continue;
-		if (k->kind == &key_kind_events && k->format == FORMAT_COUNT_MAP &&
+		if (is_of_regions(k))
+			add_regions(f, k, t);
+		else if (k->kind == &key_kind_events && k->format == FORMAT_COUNT_MAP &&
 		    strncmp(k->name, "memory.events", 13) == 0)
 			add_events(f, k);
 		else if (strcmp(k->name, "memory.swap.events") == 0)
@@ -464,7 +568,7 @@ static void add_columns(struct census_file *f, const struct taking *t)
 		else if (strcmp(k->name, "memory.stat") == 0)
 			add_stat(f, k);
 		else if (strcmp(k->name, "memory.pressure") == 0)
-			add_pressure(f, k);
+			add_pressure(f, k, 0);
 		else
 			add_other(f, k, t);
 	}
@@ -536,7 +640,7 @@ static void sum_overs(struct taking *t)
 
 	for (uint32_t g = 0; g < t->snap.groups; g++)
 		for (unsigned i = 0; i < OVERS && group_state(seg, (uint16_t)g) == GROUP_LIVE; i++)
-			t->over[g][i] = load(&pool_at(t, (uint16_t)g)->over[i]);
+			t->over[g][i] = mc_load_relaxed(&pool_at(t, (uint16_t)g)->over[i]);
 	for (int depth = GROUP_DEPTH_MAX; depth > 0; depth--)
 		for (uint32_t g = 1; g < t->snap.groups; g++) {
 			uint16_t parent = group_parent(seg, (uint16_t)g);
@@ -552,6 +656,28 @@ static size_t oom_size(const struct taking *t)
 {
 	return (sizeof(t->s->seg.limits->oom[0]) * t->snap.groups + MC_PAGE_SIZE - 1) &
 	       ~(MC_PAGE_SIZE - 1);
+}
+
+/* Without memory for it, the region is left out. */
+static void prepare_regions(struct taking *t, uint64_t now_ns)
+{
+	const struct segment *seg = &t->s->seg;
+
+	for (unsigned r = region_next(seg, 0); r < RESOURCES_MAX; r = region_next(seg, r + 1)) {
+		if (snapshot_take(seg, r, &t->region[r]))
+			continue;
+		t->region_psi[r] = calloc(t->snap.groups, sizeof(struct psi));
+		if (t->region_psi[r])
+			stall_read_region(t->s, r, now_ns, t->snap.groups, t->region_psi[r]);
+	}
+}
+
+static void free_regions(struct taking *t)
+{
+	for (unsigned r = 0; r < RESOURCES_MAX; r++) {
+		snapshot_free(&t->region[r]);
+		free(t->region_psi[r]);
+	}
 }
 
 static int prepare(struct taking *t, uint64_t now_ns)
@@ -573,6 +699,7 @@ static int prepare(struct taking *t, uint64_t now_ns)
 	stat_take_all(t->s, &t->snap, t->thorough, t->stat);
 	sum_overs(t);
 	stall_read_all(t->s, now_ns, t->snap.groups, t->psi);
+	prepare_regions(t, now_ns);
 	return 0;
 }
 
@@ -626,6 +753,7 @@ int census_take(struct served *s, bool thorough, uint64_t now_ns, struct complai
 	free(t.over);
 	free(t.psi);
 	free(t.oom_pages);
+	free_regions(&t);
 	snapshot_free(&t.snap);
 	snapshot_free(&t.swap);
 	return err;

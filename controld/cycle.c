@@ -3,6 +3,7 @@
 #include "controld/cycle.h"
 
 #include "accounting/snapshot.h"
+#include "controld/heirs.h"
 #include "controld/history.h"
 #include "controld/killer.h"
 #include "controld/log.h"
@@ -31,6 +32,7 @@ static void turn(struct served *s, uint64_t now_ns)
 	}
 	if (reap(s, now_ns))
 		loop_request_turn(s->daemon);
+	heirs_look(s);
 	residency(s, now_ns);
 	swap_turn(s, now_ns);
 	observe(s, now_ns);

@@ -4,6 +4,7 @@
 
 #include "accounting/census.h"
 #include "accounting/tree.h"
+#include "controld/heirs.h"
 #include "controld/history.h"
 #include "controld/listen.h"
 #include "controld/log.h"
@@ -114,6 +115,7 @@ static void remove_files(struct daemon *d, bool unused)
 		return;
 	rundir_remove(&d->rundir, CENSUS_NAME);
 	rundir_remove(&d->rundir, HISTORY_NAME);
+	rundir_remove(&d->rundir, HEIRS_NAME);
 	rundir_remove(&d->rundir, SEGMENT_COUNTERS_NAME);
 	rundir_remove(&d->rundir, SEGMENT_LIMITS_NAME);
 	rundir_remove(&d->rundir, RUNDIR_LOCK);

@@ -7,6 +7,7 @@
 #include "controld/daemon.h"
 #include "controld/log.h"
 #include "controld/loop.h"
+#include "controld/notify.h"
 #include "controld/psi.h"
 #include "controld/stall.h"
 #include "controld/stat.h"
@@ -173,9 +174,10 @@ static bool is_merged(struct history *h, const char *path, enum history_kind kin
 	return false;
 }
 
-static void tell(struct history *h, const char *path, enum history_kind kind, uint32_t count,
+static void tell(struct served *s, const char *path, enum history_kind kind, uint32_t count,
 		 const char *text, uint64_t now_ns)
 {
+	struct history *h = s->history;
 	struct history_event *e = &h->map->event[h->map->events % HISTORY_EVENTS_MAX];
 	int n;
 
@@ -190,20 +192,10 @@ static void tell(struct history *h, const char *path, enum history_kind kind, ui
 		       text ? text : "");
 	e->number = ++h->map->events;
 	log_event(path, kind, count);
+	notify_told(s, path);
 }
 
-void history_tell(struct served *s, uint16_t group, enum history_kind kind, uint32_t count,
-		  const char *text)
-{
-	char path[GROUP_PATH_MAX];
-
-	if (!s->history)
-		return;
-	(void)group_path(&s->seg, group, path);
-	tell(s->history, path, kind, count, text, s->daemon->world->now_ns());
-}
-
-static void tell_limit(struct history *h, const char *path, const char *key, uint32_t old,
+static void tell_limit(struct served *s, const char *path, const char *key, uint32_t old,
 		       uint32_t now, uint64_t now_ns)
 {
 	char text[120], a[UNITS_BUF], b[UNITS_BUF];
@@ -213,7 +205,7 @@ static void tell_limit(struct history *h, const char *path, const char *key, uin
 	(void)snprintf(text, sizeof(text), "%s %s, was %s", key,
 		       now == UINT32_MAX ? "max" : units_format((uint64_t)now << MC_PAGE_SHIFT, a),
 		       old == UINT32_MAX ? "max" : units_format((uint64_t)old << MC_PAGE_SHIFT, b));
-	tell(h, path, HISTORY_LIMIT, 1, text, now_ns);
+	tell(s, path, HISTORY_LIMIT, 1, text, now_ns);
 }
 
 /* Where it happened: in the group itself, not in those above. */
@@ -227,7 +219,7 @@ static void tell_local(struct served *s, uint16_t group, bool is_known, uint64_t
 		uint32_t grown = now - h->event_local[group][i];
 
 		if (is_known && grown && now >= h->event_local[group][i])
-			tell(h, h->path[group], (enum history_kind)i, grown, "", now_ns);
+			tell(s, h->path[group], (enum history_kind)i, grown, "", now_ns);
 		h->event_local[group][i] = now;
 	}
 }
@@ -281,7 +273,7 @@ static void forget_group(struct served *s, uint16_t group, uint64_t now_ns)
 		return;
 	if (!h->last[group]
 		     .is_transient) /* those of every `memctl run` would crowd out what matters */
-		tell(h, h->path[group], HISTORY_REMOVED, 1, "", now_ns);
+		tell(s, h->path[group], HISTORY_REMOVED, 1, "", now_ns);
 	free(h->path[group]);
 	h->path[group] = NULL;
 	memset(&h->last[group], 0, sizeof(h->last[group]));
@@ -300,7 +292,33 @@ static void meet_group(struct served *s, uint16_t group, uint32_t generation, ui
 	h->last[group].is_transient = s->seg.limits->group[group].transient;
 	h->met[group] = generation + 1;
 	if (group != GROUP_ROOT && h->looked_ns && !h->last[group].is_transient)
-		tell(h, path, HISTORY_MADE, 1, "", now_ns);
+		tell(s, path, HISTORY_MADE, 1, "", now_ns);
+}
+
+/* Of a group that was made since the last look, that comes first. */
+static void meet_early(struct served *s, uint16_t group, uint64_t now_ns)
+{
+	uint32_t generation = s->seg.limits->group[group].generation;
+	struct history *h = s->history;
+
+	if (!h->looked_ns || (h->path[group] && h->last[group].generation == generation))
+		return;
+	forget_group(s, group, now_ns);
+	meet_group(s, group, generation, now_ns);
+	memset(h->event_local[group], 0, sizeof(h->event_local[group]));
+}
+
+void history_tell(struct served *s, uint16_t group, enum history_kind kind, uint32_t count,
+		  const char *text)
+{
+	uint64_t now_ns = s->daemon->world->now_ns();
+	char path[GROUP_PATH_MAX];
+
+	if (!s->history)
+		return;
+	meet_early(s, group, now_ns);
+	(void)group_path(&s->seg, group, path);
+	tell(s, path, kind, count, text, now_ns);
 }
 
 /* A slot whose group has gone. What happened to it since the last look, perhaps all its life, is
@@ -345,8 +363,8 @@ static void look_at(struct served *s, uint16_t group, const struct history_recor
 		memset(h->event_local[group], 0, sizeof(h->event_local[group]));
 	tell_local(s, group, is_known || h->looked_ns, now_ns);
 	if (is_known && last->at_ns) {
-		tell_limit(h, h->path[group], "memory.max", last->max, now->max, now_ns);
-		tell_limit(h, h->path[group], "memory.high", last->high, now->high, now_ns);
+		tell_limit(s, h->path[group], "memory.max", last->max, now->max, now_ns);
+		tell_limit(s, h->path[group], "memory.high", last->high, now->high, now_ns);
 	}
 	if (last->at_ns && is_same(last, now))
 		return;

@@ -103,6 +103,12 @@ mc_word *key_limit_word(struct limits *l, int which);
 int key_parse_anything(const struct key *k, const struct served *s, uint16_t group, const char *text,
 		       uint64_t *ret_value, struct complaint *why);
 
+/* apply: what is written is done by `excess`. */
+int key_apply_nothing(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why);
+
+/* A pool's peak becomes its usage of now, not 0, as in the kernel. */
+void key_reset_peak(const struct served *s, unsigned resource, uint16_t group);
+
 /* A size in whole pages, or `unlimited` for PAGES_MAX. -EINVAL. */
 int key_parse_size(const struct key *k, const char *text, const char *unlimited, uint64_t *ret, struct complaint *why);
 
@@ -136,6 +142,8 @@ KEY_KIND(dmem_current);
 KEY_KIND(dmem_peak);
 KEY_KIND(dmem_limit);
 KEY_KIND(dmem_events);
+KEY_KIND(dmem_pressure);
+KEY_KIND(dmem_stat);
 KEY_KIND(dmem_view);
 KEY_KIND(swap_usage);
 KEY_KIND(swap_peak);
@@ -144,7 +152,6 @@ KEY_KIND(swap_events);
 KEY_KIND(memsw_usage);
 KEY_KIND(memsw_peak);
 KEY_KIND(memsw_limit);
-KEY_KIND(memsw_failcnt);
 KEY_KIND(none);
 #undef KEY_KIND
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What is behind the keys of device memory: one value for each region. */
-#include "accounting/reclaim.h"
+#include "accounting/evict.h"
 #include "accounting/region.h"
 #include "accounting/stock.h"
 #include "accounting/units.h"
+#include "controld/daemon.h"
 #include "controld/key.h"
+#include "controld/stall.h"
 
 #include <errno.h>
 #include <string.h>
@@ -121,6 +123,27 @@ static json_t *get_current(const struct key *k, const struct served *s, uint16_t
 
 const struct key_kind key_kind_dmem_current = {.get = get_current};
 
+/* "<region>.context": found by members, see device/cuda_overhead.c. */
+static json_t *get_stat(const struct key *k, const struct served *s, uint16_t group,
+			const struct snapshot *unused)
+{
+	json_t *table = json_object();
+	char field[REGION_NAME_MAX + 32];
+	struct snapshot snap;
+
+	(void)k, (void)unused;
+	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX; r = region_next(&s->seg, r + 1)) {
+		if (snapshot_take(&s->seg, r, &snap))
+			continue;
+		strcpy(stpcpy(field, region_name(&s->seg, r)), ".context");
+		put(table, field, bytes(snap.pool[group].class[CLASS_OBSERVED]));
+		snapshot_free(&snap);
+	}
+	return table;
+}
+
+const struct key_kind key_kind_dmem_stat = {.get = get_stat};
+
 static json_t *peak_of(const struct key *k, const struct served *s, unsigned region, uint16_t group)
 {
 	(void)k;
@@ -229,6 +252,25 @@ static int parse_limit(const struct key *k, const struct served *s, uint16_t gro
 	return 0;
 }
 
+/* Above it now: members are asked to give back what they can, and nobody waits for them; what is
+ * charged from now on is refused until it fits. */
+static void ask_for_excess(const struct served *s, unsigned region, uint16_t group, uint64_t units)
+{
+	uint64_t usage = pool_usage(mc_load_full(&pool_of(&s->seg, region, group)->word));
+	struct evict_wish wish = {
+		.resource = region,
+		.limit = group,
+		.except = MEMBER_NIL,
+		.units = usage > units ? usage - units : 0,
+	};
+	bool was_spared = false;
+
+	if (wish.units == 0 || evict_ask(&s->seg, &wish, reclaim_now(), &was_spared) || !was_spared)
+		return;
+	wish.ignore_low = true;
+	(void)evict_ask(&s->seg, &wish, reclaim_now(), NULL);
+}
+
 /* As memory's: the limit is written, then usage can be read [O3]. */
 static void set_one(const struct key *k, struct served *s, unsigned region, uint16_t group,
 		    uint64_t units)
@@ -236,6 +278,8 @@ static void set_one(const struct key *k, struct served *s, unsigned region, uint
 	mc_store_full(limit_word(s, region, group, k->parameter), units);
 	if (k->parameter == LIMIT_MAX && pool_is_tight(&s->seg, region, group, 0))
 		(void)stock_drain(&s->actor, region, group);
+	if (k->parameter == LIMIT_MAX || k->parameter == LIMIT_HIGH)
+		ask_for_excess(s, region, group, units);
 }
 
 static int set_all(const struct key *k, struct served *s, uint16_t group, uint64_t units,
@@ -275,7 +319,7 @@ const struct key_kind key_kind_dmem_limit = {
 	.may_fail = true,
 };
 
-/* ---- events, view
+/* ---- events, pressure, view
  * -----------------------------------------------------------------------------------------------
  */
 
@@ -308,6 +352,36 @@ static json_t *get_events(const struct key *k, const struct served *s, uint16_t 
 }
 
 const struct key_kind key_kind_dmem_events = {.get = get_events};
+
+/* "REGION.some" and "REGION.full", each with the rest of the line. */
+static void put_pressure(json_t *table, const struct served *s, unsigned region, uint16_t group)
+{
+	char text[PSI_TEXT_MAX], field[REGION_NAME_MAX + 32];
+	char *next = text;
+
+	if (stall_format_region(s, region, group, text, s->daemon->world->now_ns()))
+		return;
+	for (char *line; (line = strsep(&next, "\n")) != NULL && *line;) {
+		const char *name = strsep(&line, " ");
+
+		strcpy(stpcpy(stpcpy(field, region_name(&s->seg, region)), "."), name);
+		put(table, field, json_string(line));
+	}
+}
+
+static json_t *get_pressure(const struct key *k, const struct served *s, uint16_t group,
+			    const struct snapshot *snap)
+{
+	json_t *table = json_object();
+
+	(void)k, (void)snap;
+	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX;
+	     r = region_next(&s->seg, r + 1))
+		put_pressure(table, s, r, group);
+	return table;
+}
+
+const struct key_kind key_kind_dmem_pressure = {.get = get_pressure};
 
 static json_t *get_view(const struct key *k, const struct served *s, uint16_t group,
 			const struct snapshot *snap)

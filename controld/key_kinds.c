@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SPACE " \t\n\v\f\r"
+
 static struct pool *memory_pool(const struct served *s, uint16_t group)
 {
 	return pool_of(&s->seg, RESOURCE_MEMORY, group);
@@ -42,15 +44,19 @@ static json_t *get_peak(const struct key *k, const struct served *s, uint16_t gr
 	return key_bytes(snap->pool[group].peak);
 }
 
-/* To the usage of now, not to 0, as in the kernel. */
+void key_reset_peak(const struct served *s, unsigned resource, uint16_t group)
+{
+	struct pool *pool = pool_of(&s->seg, resource, group);
+
+	(void)stock_drain(&s->actor, resource, group); /* stocks would count as usage */
+	mc_store_relaxed(&pool->peak, pool_usage(mc_load_full(&pool->word)));
+}
+
 static int reset_peak(const struct key *k, struct served *s, uint16_t group, uint64_t value,
 		      struct complaint *why)
 {
-	struct pool *pool = memory_pool(s, group);
-
 	(void)k, (void)value, (void)why;
-	(void)stock_drain(&s->actor, RESOURCE_MEMORY, group); /* stocks would count as usage */
-	mc_store_relaxed(&pool->peak, pool_usage(mc_load_full(&pool->word)));
+	key_reset_peak(s, RESOURCE_MEMORY, group);
 	return 0;
 }
 
@@ -60,18 +66,26 @@ const struct key_kind key_kind_peak = {
 	.apply = reset_peak,
 };
 
+/* The parameter is 1 for what the limit of memory and swap together has refused. */
+static mc_word *failcnt_at(const struct key *k, const struct served *s, uint16_t group)
+{
+	struct pool *pool = memory_pool(s, group);
+
+	return k->parameter ? &pool->memsw_failcnt : &pool->failcnt;
+}
+
 static json_t *get_failcnt(const struct key *k, const struct served *s, uint16_t group,
 			   const struct snapshot *snap)
 {
-	(void)k, (void)snap;
-	return json_integer((json_int_t)mc_load_relaxed(&memory_pool(s, group)->failcnt));
+	(void)snap;
+	return json_integer((json_int_t)mc_load_relaxed(failcnt_at(k, s, group)));
 }
 
 static int reset_failcnt(const struct key *k, struct served *s, uint16_t group, uint64_t value,
 			 struct complaint *why)
 {
-	(void)k, (void)value, (void)why;
-	mc_store_relaxed(&memory_pool(s, group)->failcnt, 0);
+	(void)value, (void)why;
+	mc_store_relaxed(failcnt_at(k, s, group), 0);
 	return 0;
 }
 
@@ -125,12 +139,18 @@ static int apply_limit(const struct key *k, struct served *s, uint16_t group, ui
 	return 0;
 }
 
-/* What is charged above a limit. */
+/* What is charged above a limit, stocks apart, as in the kernel: they go back first. */
 static uint64_t excess_of_limit(const struct key *k, const struct served *s, uint16_t group, uint64_t value)
 {
-	uint64_t usage = pool_usage(mc_load_full(&memory_pool(s, group)->word));
+	const mc_word *word = &memory_pool(s, group)->word;
+	uint64_t usage;
 
-	return k->parameter == LIMIT_MAX && usage > value ? usage - value : 0;
+	if (k->parameter != LIMIT_MAX)
+		return 0;
+	if (pool_usage(mc_load_full(word)) > value)
+		(void)stock_drain(&s->actor, RESOURCE_MEMORY, group);
+	usage = pool_usage(mc_load_full(word));
+	return usage > value ? usage - value : 0;
 }
 
 const struct key_kind key_kind_limit = {
@@ -211,7 +231,7 @@ const struct key_kind key_kind_soft_v1 = {
 
 /* ---- reclaim ---------------------------------------------------------------------------------- */
 
-static int apply_nothing(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
+int key_apply_nothing(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
 {
 	(void)k, (void)s, (void)group, (void)value, (void)why;
 	return 0;
@@ -224,9 +244,17 @@ static uint64_t excess_of_all(const struct key *k, const struct served *s, uint1
 	return pool_usage(mc_load_full(&memory_pool(s, group)->word));
 }
 
+static int parse_force_empty(const struct key *k, const struct served *s, uint16_t group, const char *text,
+			     uint64_t *ret_value, struct complaint *why)
+{
+	if (group == GROUP_ROOT)
+		return complain(why, -EINVAL, "the root has no %s, as in cgroup v1; write to memory.reclaim", k->name);
+	return key_parse_anything(k, s, group, text, ret_value, why);
+}
+
 const struct key_kind key_kind_force_empty = {
-	.parse = key_parse_anything,
-	.apply = apply_nothing,
+	.parse = parse_force_empty,
+	.apply = key_apply_nothing,
 	.excess = excess_of_all,
 };
 
@@ -237,8 +265,8 @@ static bool is_word(const char *text, const char *word)
 {
 	size_t n = strlen(word);
 
-	text += strspn(text, " \t\n\v\f\r");
-	return strncmp(text, word, n) == 0 && text[n + strspn(text + n, " \t\n\v\f\r")] == 0;
+	text += strspn(text, SPACE);
+	return strncmp(text, word, n) == 0 && text[n + strspn(text + n, SPACE)] == 0;
 }
 
 static json_t *get_charge_mode(const struct key *k, const struct served *s, uint16_t group,
@@ -315,6 +343,40 @@ const struct key_kind key_kind_oom_policy = {
 	.apply = apply_oom_policy,
 };
 
+/* As kstrtoull, which the files of cgroup v1 use: a plus sign and a newline behind it are allowed, blanks are not. Too
+ * large for 64 bits is -ERANGE. */
+static int parse_unsigned(const char *text, uint64_t *ret)
+{
+	char *end;
+
+	text += *text == '+';
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	errno = 0;
+	*ret = strtoull(text, &end, 0);
+	if (errno)
+		return -ERANGE;
+	return end[0] == 0 || (end[0] == '\n' && end[1] == 0) ? 0 : -EINVAL;
+}
+
+/* As kstrtoint behind kstrstrip, which those of v2 use: blanks around it are allowed, and 31 bits. */
+static int parse_int(const char *text, uint64_t *ret)
+{
+	size_t n;
+	char word[32];
+	int err;
+
+	text += strspn(text, SPACE);
+	for (n = strlen(text); n && strchr(SPACE, text[n - 1]); n--)
+		;
+	if (n >= sizeof(word))
+		return -EINVAL;
+	memcpy(word, text, n);
+	word[n] = 0;
+	err = parse_unsigned(word, ret);
+	return !err && *ret > INT32_MAX ? -ERANGE : err;
+}
+
 /* cgroup v1 has two policies: kill, and wait where the killer is disabled. */
 static bool is_under_oom(const struct served *s, uint16_t group)
 {
@@ -337,10 +399,15 @@ static json_t *get_oom_control(const struct key *k, const struct served *s, uint
 static int parse_oom_control(const struct key *k, const struct served *s, uint16_t group, const char *text,
 			     uint64_t *ret_value, struct complaint *why)
 {
+	uint64_t value = 0;
+	int err = parse_unsigned(text, &value);
+
 	(void)s;
-	if (group == GROUP_ROOT || (!is_word(text, "0") && !is_word(text, "1")))
-		return complain(why, -EINVAL, "'%.60s' is not for %s: 0 or 1, and not for the root", text, k->name);
-	*ret_value = is_word(text, "1") ? OOM_WAIT : OOM_KILL;
+	if (!err && (value > 1 || group == GROUP_ROOT))
+		err = -EINVAL;
+	if (err)
+		return complain(why, err, "'%.60s' is not for %s: 0 or 1, and not for the root", text, k->name);
+	*ret_value = value ? OOM_WAIT : OOM_KILL;
 	return 0;
 }
 
@@ -407,28 +474,13 @@ static json_t *get_number(const struct key *k, const struct served *s, uint16_t 
 	return json_integer(at ? *at : 1);
 }
 
-/* As kstrtouint: unsigned, base by prefix, white space around it. Too large a number is -ERANGE. */
-static int parse_unsigned(const char *text, uint64_t *ret)
-{
-	char *end;
-
-	text += strspn(text, " \t\n\v\f\r");
-	if (!isdigit((unsigned char)*text))
-		return -EINVAL;
-	errno = 0;
-	*ret = strtoull(text, &end, 0);
-	if (end[strspn(end, " \t\n\v\f\r")])
-		return -EINVAL;
-	return errno || *ret > UINT32_MAX ? -ERANGE : 0;
-}
-
 static int parse_number(const struct key *k, const struct served *s, uint16_t group,
 			const char *text, uint64_t *ret_value, struct complaint *why)
 {
 	uint64_t least = number_range[k->parameter].least;
 	uint64_t most = number_range[k->parameter].most;
 	uint64_t value;
-	int err = parse_unsigned(text, &value);
+	int err = (k->parameter == NUMBER_OOM_GROUP ? parse_int : parse_unsigned)(text, &value);
 
 	(void)s, (void)group;
 	if (!err && (value < least || value > most))

@@ -49,7 +49,7 @@ static int reset_peak(const struct key *k, struct served *s, uint16_t group, uin
 		      struct complaint *why)
 {
 	(void)k, (void)value, (void)why;
-	mc_store_relaxed(&swap_pool(s, group)->peak, swap_used(s, group));
+	key_reset_peak(s, RESOURCE_SWAP, group);
 	return 0;
 }
 
@@ -233,27 +233,6 @@ const struct key_kind key_kind_memsw_limit = {
 	.excess = excess_of_memsw,
 };
 
-static json_t *get_memsw_failcnt(const struct key *k, const struct served *s, uint16_t group,
-				 const struct snapshot *snap)
-{
-	(void)k, (void)snap;
-	return json_integer((json_int_t)mc_load_relaxed(&memory_pool(s, group)->memsw_failcnt));
-}
-
-static int reset_memsw_failcnt(const struct key *k, struct served *s, uint16_t group,
-			       uint64_t value, struct complaint *why)
-{
-	(void)k, (void)value, (void)why;
-	mc_store_relaxed(&memory_pool(s, group)->memsw_failcnt, 0);
-	return 0;
-}
-
-const struct key_kind key_kind_memsw_failcnt = {
-	.get = get_memsw_failcnt,
-	.parse = key_parse_anything,
-	.apply = reset_memsw_failcnt,
-};
-
 /* ---- memory.reclaim
  * --------------------------------------------------------------------------------------------- */
 
@@ -311,13 +290,6 @@ static int parse_reclaim(const struct key *k, const struct served *s, uint16_t g
 	return 0;
 }
 
-static int apply_nothing(const struct key *k, struct served *s, uint16_t group, uint64_t value,
-			 struct complaint *why)
-{
-	(void)k, (void)s, (void)group, (void)value, (void)why;
-	return 0;
-}
-
 static uint64_t excess_as_told(const struct key *k, const struct served *s, uint16_t group,
 			       uint64_t value)
 {
@@ -338,7 +310,7 @@ int key_reclaim_swappiness(const struct key_changes *changes)
 
 const struct key_kind key_kind_reclaim = {
 	.parse = parse_reclaim,
-	.apply = apply_nothing,
+	.apply = key_apply_nothing,
 	.excess = excess_as_told,
 	.must_give = true,
 };

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* memory.oom.policy=kill. */
+/* memory.oom.policy=kill, for host memory and for each region of a device. */
 #include "controld/killer.h"
 
 #include "accounting/member.h"
 #include "accounting/reclaim.h"
+#include "accounting/region.h"
 #include "accounting/stock.h"
 #include "controld/daemon.h"
 #include "controld/hook.h"
@@ -30,7 +31,7 @@
 #define ANSWER_NS (300 * MS) /* how long "nobody may be killed" stands; askers look four times a second */
 #define FORGOTTEN_NS (60000 * MS)
 
-/* What a group without room has come to. From the request on until there is room, or somebody was killed and the
+/* What a group without room in a resource has come to. From the request on until there is room, or somebody was killed and the
  * request was met. */
 enum stage { STAGE_BEGUN, STAGE_HOOK, STAGE_VICTIM, STAGE_TERM, STAGE_NOBODY };
 
@@ -41,6 +42,7 @@ struct victim {
 struct episode {
 	struct episode *next;
 	uint64_t instance; /* the segment's; one that is not served any more is never attended to again */
+	unsigned resource;
 	uint16_t group;
 	uint32_t generation; /* the group's */
 	enum stage stage;
@@ -56,20 +58,21 @@ static struct episode *episodes;
 /* One request at work. */
 struct want {
 	struct episode *episode;
+	unsigned resource;
 	uint16_t domain;
 	uint32_t asker; /* MEMBER_NIL: nobody, a limit was lowered */
-	uint64_t pages;
+	uint64_t pages; /* a region's units are pages, too */
 	struct snapshot snap;
 	struct survey survey;
 	struct oom_candidate *candidates;
 	uint32_t *member; /* of each candidate */
 	uint32_t count, room, member_room;
-	uint64_t swap; /* the machine's */
+	uint64_t swap; /* the machine's; 0 for a region */
 };
 
-static mc_word *request_of(const struct served *s, uint16_t group)
+static mc_word *request_of(const struct served *s, unsigned resource, uint16_t group)
 {
-	return &pool_of(&s->seg, RESOURCE_MEMORY, group)->oom;
+	return &pool_of(&s->seg, resource, group)->oom;
 }
 
 static bool is_killing(const struct served *s, uint32_t group)
@@ -88,28 +91,43 @@ void oom_episode(struct served *s, uint16_t group, bool has_begun)
 	notify_oom(s, group, has_begun);
 }
 
-static struct episode *episode_find(const struct served *s, uint16_t group)
+/* The event "oom" that programs subscribe to is host memory's, as the kernel's is. */
+static void tell_episode(struct served *s, unsigned resource, uint16_t group, bool has_begun)
+{
+	char path[GROUP_PATH_MAX];
+
+	if (resource == RESOURCE_MEMORY) {
+		oom_episode(s, group, has_begun);
+		return;
+	}
+	(void)group_path(&s->seg, group, path);
+	log_line(LOG_INFO, "%s %s %s%s", path, has_begun ? "is out of" : "is not out of", region_name(&s->seg, resource),
+		 has_begun ? "" : " any more");
+}
+
+static struct episode *episode_find(const struct served *s, unsigned resource, uint16_t group)
 {
 	struct episode *e = episodes;
 
-	while (e && (e->instance != s->seg.limits->header.instance || e->group != group ||
+	while (e && (e->instance != s->seg.limits->header.instance || e->resource != resource || e->group != group ||
 		     e->generation != s->seg.limits->group[group].generation))
 		e = e->next;
 	return e;
 }
 
-static struct episode *episode_begin(struct served *s, uint16_t group)
+static struct episode *episode_begin(struct served *s, unsigned resource, uint16_t group)
 {
 	struct episode *e = calloc(1, sizeof(*e));
 
 	if (!e)
 		return NULL;
 	e->instance = s->seg.limits->header.instance;
+	e->resource = resource;
 	e->group = group;
 	e->generation = s->seg.limits->group[group].generation;
 	e->next = episodes;
 	episodes = e;
-	oom_episode(s, group, true);
+	tell_episode(s, resource, group, true);
 	return e;
 }
 
@@ -127,13 +145,13 @@ static void episode_free(struct episode *e)
 
 static void episode_end(struct served *s, struct episode *e)
 {
-	oom_episode(s, e->group, false);
+	tell_episode(s, e->resource, e->group, false);
 	episode_free(e);
 }
 
 static void forget_request(struct served *s, const struct want *w)
 {
-	mc_store_full(request_of(s, w->domain), 0);
+	mc_store_full(request_of(s, w->resource, w->domain), 0);
 	episode_end(s, w->episode);
 	reclaim_wake(&s->seg);
 }
@@ -148,8 +166,8 @@ static void answer_nobody(struct served *s, const struct want *w, uint64_t now_n
 {
 	log_line(LOG_WARNING, "a group is out of memory and has no member that may be killed");
 	if (w->asker == MEMBER_NIL) /* others count it when they fail */
-		pool_count_event(&s->seg, RESOURCE_MEMORY, w->domain, EVENT_OOM);
-	mc_store_full(request_of(s, w->domain), (uint64_t)(w->asker + 1) << 32);
+		pool_count_event(&s->seg, w->resource, w->domain, EVENT_OOM);
+	mc_store_full(request_of(s, w->resource, w->domain), (uint64_t)(w->asker + 1) << 32);
 	w->episode->stage = STAGE_NOBODY;
 	w->episode->until_ns = now_ns + ANSWER_NS;
 	served_want_turn(s, w->episode->until_ns);
@@ -190,7 +208,7 @@ static void add_candidate(struct served *s, struct want *w, uint32_t member)
 	w->member[w->count] = member;
 	c = &w->candidates[w->count++];
 	*c = (struct oom_candidate){
-		.held = member_held(&s->seg, member, RESOURCE_MEMORY),
+		.held = member_held(&s->seg, member, w->resource),
 		.swap = usage.swap,
 		.start_time = mc_load_relaxed(&m->start_time),
 		.pid = (uint32_t)pid,
@@ -200,20 +218,34 @@ static void add_candidate(struct served *s, struct want *w, uint32_t member)
 	};
 }
 
-static int look_around(struct served *s, struct want *w, uint64_t now_ns)
+static int take_snapshot(struct served *s, struct want *w, uint64_t now_ns)
 {
 	struct world_host host = { 0 };
-	int err = residency_snapshot(s, w->domain, now_ns, &w->snap);
+
+	if (w->resource != RESOURCE_MEMORY)
+		return snapshot_take(&s->seg, w->resource, &w->snap);
+	(void)s->daemon->world->host(&host);
+	w->swap = host.swap;
+	return residency_snapshot(s, w->domain, now_ns, &w->snap);
+}
+
+/* Who holds nothing of a region is not killed for it. */
+static bool is_concerned(const struct served *s, const struct want *w, uint32_t member)
+{
+	return w->resource == RESOURCE_MEMORY || member_held(&s->seg, member, w->resource);
+}
+
+static int look_around(struct served *s, struct want *w, uint64_t now_ns)
+{
+	int err = take_snapshot(s, w, now_ns);
 
 	if (err)
 		return err;
 	err = survey_take(&s->seg, &w->snap, &w->survey);
 	if (err)
 		return err;
-	(void)s->daemon->world->host(&host);
-	w->swap = host.swap;
 	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
-		if (is_candidate(s, w, i, now_ns))
+		if (is_candidate(s, w, i, now_ns) && is_concerned(s, w, i))
 			add_candidate(s, w, i);
 	return 0;
 }
@@ -230,7 +262,7 @@ static void release(struct want *w)
 static bool has_room(const struct served *s, const struct want *w)
 {
 	const struct survey_group *g = &w->survey.group[w->domain];
-	uint64_t usage = pool_usage(mc_load_full(&pool_of(&s->seg, RESOURCE_MEMORY, w->domain)->word));
+	uint64_t usage = pool_usage(mc_load_full(&pool_of(&s->seg, w->resource, w->domain)->word));
 
 	if (!survey_is_used(&w->survey, w->domain))
 		return true;
@@ -272,6 +304,7 @@ static void end_victim(struct served *s, const struct want *w, uint32_t victim, 
 {
 	uint16_t whole = oom_find_group(&w->survey, w->domain, w->candidates[victim].group);
 	struct report_case c = {
+		.resource = w->resource,
 		.domain = w->domain,
 		.asker = w->asker,
 		.pages = w->pages,
@@ -285,15 +318,15 @@ static void end_victim(struct served *s, const struct want *w, uint32_t victim, 
 	for (uint32_t i = 0; i < w->count; i++)
 		c.killed += goes(w, whole, victim, i);
 	report_keep(s, &c, &w->snap, &w->survey);
-	pool_count_event(&s->seg, RESOURCE_MEMORY, w->domain, EVENT_OOM);
+	pool_count_event(&s->seg, w->resource, w->domain, EVENT_OOM);
 	if (whole != GROUP_NIL)
-		pool_count_event(&s->seg, RESOURCE_MEMORY, whole, EVENT_OOM_GROUP_KILL);
+		pool_count_event(&s->seg, w->resource, whole, EVENT_OOM_GROUP_KILL);
 	w->episode->victim_count = 0;
 	for (uint32_t i = 0; i < w->count; i++) {
 		if (!goes(w, whole, victim, i))
 			continue;
 		keep_victim(s, w->episode, w->member[i]);
-		pool_count_event(&s->seg, RESOURCE_MEMORY, w->candidates[i].group, EVENT_OOM_KILL);
+		pool_count_event(&s->seg, w->resource, w->candidates[i].group, EVENT_OOM_KILL);
 		signal_one(s, w->member[i], term_ms ? SIGTERM : SIGKILL, now_ns);
 	}
 }
@@ -329,8 +362,8 @@ static int start_hook(struct served *s, const struct want *w, const char *comman
 {
 	const struct survey_group *g = &w->survey.group[w->domain];
 	uint32_t pid = w->asker < MEMBERS_MAX ? member_pid(mc_load_full(&member_of(&s->seg, w->asker)->state)) : 0;
-	char text[6][GROUP_PATH_MAX + 32];
-	const char *const facts[] = { text[0], text[1], text[2], text[3], text[4], text[5], NULL };
+	char text[7][GROUP_PATH_MAX + 32];
+	const char *const facts[] = { text[0], text[1], text[2], text[3], text[4], text[5], text[6], NULL };
 
 	(void)snprintf(text[0], sizeof(text[0]), "MEMCTL_DIR=%s", s->seg.dir);
 	(void)strcpy(text[1], "MEMCTL_OOM_GROUP=");
@@ -340,6 +373,7 @@ static int start_hook(struct served *s, const struct want *w, const char *comman
 	(void)snprintf(text[4], sizeof(text[4]), "MEMCTL_OOM_ASKED=%" PRIu64,
 		       w->asker == MEMBER_NIL ? 0 : w->pages << MC_PAGE_SHIFT);
 	(void)snprintf(text[5], sizeof(text[5]), "MEMCTL_OOM_PID=%" PRIu32, pid);
+	(void)snprintf(text[6], sizeof(text[6]), "MEMCTL_OOM_RESOURCE=%s", region_name(&s->seg, w->resource));
 	return hook_start(command, facts, now_ns, &w->episode->hook);
 }
 
@@ -393,9 +427,17 @@ static bool is_grace_running(struct served *s, const struct want *w, uint64_t no
 	return true;
 }
 
+/* What oom_score_adj is a share of: of a device all it has, where that is known. */
+static uint64_t total_of(const struct served *s, const struct want *w)
+{
+	uint64_t capacity = w->resource == RESOURCE_MEMORY ? 0 : region_capacity(&s->seg, w->resource) / REGION_UNIT;
+
+	return capacity ? capacity : oom_total_pages(&w->survey, w->domain, w->swap);
+}
+
 static void find_victim(struct served *s, const struct want *w, const struct oom_rules *rules, uint64_t now_ns)
 {
-	uint64_t total = oom_total_pages(&w->survey, w->domain, w->swap);
+	uint64_t total = total_of(s, w);
 	uint32_t victim;
 	int err = oom_choose(&w->survey, w->domain, total, w->candidates, w->count, &victim);
 
@@ -411,7 +453,7 @@ static void find_victim(struct served *s, const struct want *w, const struct oom
 		w->episode->stage = STAGE_TERM;
 		w->episode->until_ns = now_ns + rules->term_ms * MS;
 	} else if (w->asker != MEMBER_NIL) {
-		mc_store_full(request_of(s, w->domain), 0);
+		mc_store_full(request_of(s, w->resource, w->domain), 0);
 	}
 }
 
@@ -432,30 +474,38 @@ static void attend(struct served *s, struct episode *e, uint64_t word, uint64_t 
 {
 	struct want w = {
 		.episode = e,
+		.resource = e->resource,
 		.domain = e->group,
 		.asker = (uint32_t)(word >> 32) - 1,
 		.pages = word & UINT32_MAX,
 	};
 
 	e->attended_ns = now_ns;
-	(void)stock_drain(&s->actor, RESOURCE_MEMORY, e->group);
+	(void)stock_drain(&s->actor, e->resource, e->group);
 	if (look_around(s, &w, now_ns) == 0)
 		decide(s, &w, now_ns);
 	release(&w);
 }
 
-static void attend_if_asked(struct served *s, uint16_t group, uint64_t now_ns)
+static void attend_if_asked(struct served *s, unsigned resource, uint16_t group, uint64_t now_ns)
 {
-	uint64_t word = mc_load_full(request_of(s, group));
+	uint64_t word = mc_load_full(request_of(s, resource, group));
 	struct episode *e;
 
 	if (!is_request(word))
 		return;
-	e = episode_find(s, group);
+	e = episode_find(s, resource, group);
 	if (!e)
-		e = episode_begin(s, group);
+		e = episode_begin(s, resource, group);
 	if (e)
 		attend(s, e, word, now_ns);
+}
+
+static void attend_all_asked(struct served *s, uint16_t group, uint64_t now_ns)
+{
+	attend_if_asked(s, RESOURCE_MEMORY, group, now_ns);
+	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX; r = region_next(&s->seg, r + 1))
+		attend_if_asked(s, r, group, now_ns);
 }
 
 static bool is_dying_in(const struct served *s, const struct episode *e)
@@ -481,15 +531,15 @@ static void close_episodes(struct served *s, uint64_t now_ns)
 				episode_free(e);
 			continue;
 		}
-		word = mc_load_full(request_of(s, e->group));
-		if (is_request(word) && is_killing(s, e->group) && episode_find(s, e->group) == e)
+		word = mc_load_full(request_of(s, e->resource, e->group));
+		if (is_request(word) && is_killing(s, e->group) && episode_find(s, e->resource, e->group) == e)
 			continue;
 		if (word && !is_request(word) && now_ns < e->until_ns) {
 			served_want_turn(s, e->until_ns);
 			continue;
 		}
 		if (word && !is_request(word))
-			(void)mc_cas_full(request_of(s, e->group), &word, 0);
+			(void)mc_cas_full(request_of(s, e->resource, e->group), &word, 0);
 		if (is_dying_in(s, e))
 			served_want_turn(s, now_ns + LOOK_NS);
 		else
@@ -514,7 +564,7 @@ void killer(struct served *s, uint64_t now_ns)
 
 	for (uint32_t g = 0; g < groups; g++)
 		if (is_killing(s, g))
-			attend_if_asked(s, (uint16_t)g, now_ns);
+			attend_all_asked(s, (uint16_t)g, now_ns);
 	if (episodes)
 		close_episodes(s, now_ns);
 	standstill(s, now_ns);
@@ -527,6 +577,6 @@ void killer_ask(struct served *s, uint16_t group)
 
 	if (!is_killing(s, group))
 		return;
-	(void)mc_cas_full(request_of(s, group), &none, 1);
+	(void)mc_cas_full(request_of(s, RESOURCE_MEMORY, group), &none, 1);
 	loop_request_turn(s->daemon);
 }

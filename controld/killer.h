@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* memory.oom.policy=kill: who cannot be granted what it asks for has asked for a kill (pool.oom, and the bell).
+/* memory.oom.policy=kill, for host memory and for each region of a device: who cannot be granted what it asks for has asked for a kill (pool.oom, and the bell).
  *
  * Before anybody is killed, memory.oom.hook is run, where there is one. If that makes no room, one member of the group
  * that refused, or below it, is killed (oom.h says which), with memory.oom.group all of a group; where
  * memory.oom.term says so they get a SIGTERM first and so much time. While a victim is dying nobody else is killed, for
  * KILLER_PATIENCE_NS at most. Nobody is killed when there is room by now. Where nobody may be killed, who asked is told
- * so at once. */
+ * so at once.
+ *
+ * Of a region the largest holder goes, oom_score_adj being a share of what the device has. */
 #ifndef CONTROLD_KILLER_H
 #define CONTROLD_KILLER_H
 

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <systemd/sd-journal.h>
 #include <unistd.h>
@@ -55,4 +56,23 @@ void log_group_event(int priority, const char *group, const char *event, unsigne
 	(void)sd_journal_send("PRIORITY=%i", priority, "SYSLOG_IDENTIFIER=memctld", "MESSAGE_ID=" EVENT_MESSAGE_ID,
 			      "MEMCTL_GROUP=%s", group, "MEMCTL_EVENT=%s", event, "MEMCTL_COUNT=%u", count,
 			      "MESSAGE=%s: %s, %u time%s", group, event, count, count == 1 ? "" : "s", NULL);
+}
+
+static void log_lines(int priority, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+
+		log_line(priority, "%.*s", (int)n, text);
+		text += n + (text[n] == '\n');
+	}
+}
+
+void log_group_report(int priority, const char *group, const char *text)
+{
+	if (!to_journal)
+		log_lines(priority, text);
+	else
+		(void)sd_journal_send("PRIORITY=%i", priority, "SYSLOG_IDENTIFIER=memctld", "MESSAGE_ID=" EVENT_MESSAGE_ID,
+				      "MEMCTL_GROUP=%s", group, "MEMCTL_EVENT=report", "MESSAGE=%s", text, NULL);
 }

@@ -17,4 +17,7 @@ __attribute__((format(printf, 2, 3))) void log_line(int priority, const char *fo
 /* What happened to a group, so often; for the journal with fields of their own: MEMCTL_GROUP, MEMCTL_EVENT, MEMCTL_COUNT. */
 void log_group_event(int priority, const char *group, const char *event, unsigned count);
 
+/* What is said of an out-of-memory event there, in several lines: one entry of the journal, MEMCTL_EVENT=report. */
+void log_group_report(int priority, const char *group, const char *text);
+
 #endif

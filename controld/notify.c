@@ -596,6 +596,34 @@ void notify_oom(struct served *s, uint16_t group, bool has_begun)
 	unlock(n);
 }
 
+static void tell_history(struct notify *n, uint16_t group)
+{
+	for (struct subscription *sub = n->watched[group] ? n->watched[group]->first : NULL; sub; sub = sub->next)
+		if (sub->kind == ON_HISTORY)
+			notify_fire(n, sub);
+}
+
+/* The last names on the path may be gone: those above them are told. */
+void notify_told(struct served *s, const char *path)
+{
+	struct notify *n = lock(s);
+	uint16_t group = GROUP_ROOT;
+
+	if (!n)
+		return;
+	while (n->kinds[ON_HISTORY]) {
+		size_t size = strcspn(path += strspn(path, "/"), "/");
+
+		tell_history(n, group);
+		group = size ? group_find_child(&s->seg, group, path, size) : 0;
+		if (!group)
+			break;
+		path += size;
+	}
+	beacon_flush(&n->beacons);
+	unlock(n);
+}
+
 void notify_limits_changed(struct served *s)
 {
 	struct notify *n = lock(s);

@@ -57,6 +57,10 @@ void notify_group_gone(struct served *s, uint16_t group);
 /* A group is out of memory, or is not any more; where the policy is to kill. Otherwise the notifier sees it itself. */
 void notify_oom(struct served *s, uint16_t group, bool has_begun);
 
+/* The history has something new to tell of the group that is, or was, at `path`: who subscribed to "history" there or
+ * above is told. */
+void notify_told(struct served *s, const char *path);
+
 /* Limits or policies were changed. */
 void notify_limits_changed(struct served *s);
 

@@ -4,6 +4,7 @@
 
 #include "accounting/settle.h"
 #include "controld/daemon.h"
+#include "controld/heirs.h"
 #include "controld/log.h"
 #include "controld/loop.h"
 #include "controld/residency.h"
@@ -39,6 +40,7 @@ static unsigned settle(struct served *s, uint32_t slot)
 {
 	shmem_learn(s, slot);
 	forget(s, slot);
+	heirs_lose(s, slot);
 	(void)settle_dead(&s->actor, slot);
 	return 1;
 }

@@ -47,10 +47,32 @@ static bool listens(const struct served *s, uint32_t member)
 	       !is_silent(m, reclaim_now());
 }
 
-/* For who cannot page out himself the daemon tries. */
+static bool has_no_helper(const struct served *s, uint32_t member)
+{
+	struct member *m = member_of(&s->seg, member);
+
+	return !mc_load_relaxed(&m->answers) && member_state(mc_load_full(&m->state)) == MEMBER_LIVE &&
+	       !is_silent(m, reclaim_now());
+}
+
+static bool is_of_phase(const struct served *s, const struct reclaim *r, uint32_t member)
+{
+	switch (r->phase) {
+	case RECLAIM_COLD: /* for who cannot page out himself the daemon tries */
+		return s->watch[member].pid != 0;
+	case RECLAIM_SILENT:
+		return has_no_helper(s, member);
+	case RECLAIM_UNUSED:
+	case RECLAIM_SHRINKERS:
+	case RECLAIM_OVER:
+	default:
+		return listens(s, member);
+	}
+}
+
 static bool may_be_asked(const struct served *s, const struct reclaim *r, uint32_t member)
 {
-	return (r->phase == RECLAIM_COLD ? s->watch[member].pid != 0 : listens(s, member)) && !is_spent(r, member) &&
+	return is_of_phase(s, r, member) && !is_spent(r, member) &&
 	       group_is_within(&s->seg, mc_load_full(&member_of(&s->seg, member)->group), r->group);
 }
 
@@ -59,10 +81,23 @@ static bool may_go_cold(const struct served *s, uint32_t member)
 	return s->swap.is_any || mc_load_relaxed(&member_of(&s->seg, member)->flags) & MEMBER_GIVES_UP;
 }
 
+/* Of so many pages that a member may give, those on the node: nobody chooses which they are. */
+static uint64_t part_here(const struct served *s, const struct reclaim *r, uint32_t member, uint64_t pages)
+{
+	struct numa_spread spread;
+	uint64_t here;
+
+	if (!pages || r->node == NUMA_ANY || s->daemon->world->spread((pid_t)s->watch[member].pid, &spread))
+		return pages;
+	here = spread.pages[r->node];
+	return pages < here ? pages : here;
+}
+
 /* What to count on. A shrinker may have anything. */
 static uint64_t can_give(const struct served *s, const struct reclaim *r, uint32_t member)
 {
 	int64_t purgeable = (int64_t)mc_load_relaxed(&member_of(&s->seg, member)->purgeable);
+	uint64_t unused;
 
 	if (!may_be_asked(s, r, member))
 		return 0;
@@ -70,7 +105,35 @@ static uint64_t can_give(const struct served *s, const struct reclaim *r, uint32
 		return member_held(&s->seg, member, RESOURCE_MEMORY);
 	if (r->phase == RECLAIM_COLD)
 		return may_go_cold(s, member) ? reclaim_may_page_out(&s->seg, member, r->swappiness) : 0;
-	return (purgeable > 0 ? (uint64_t)purgeable : 0) + mc_load_relaxed(&member_of(&s->seg, member)->droppable);
+	unused = (purgeable > 0 ? (uint64_t)purgeable : 0) + mc_load_relaxed(&member_of(&s->seg, member)->droppable);
+	return r->phase == RECLAIM_SILENT && unused < RECLAIM_SILENT_LEAST ? 0 : unused;
+}
+
+/* ---- what they gave ---------------------------------------------------------------------------------------- */
+
+static uint64_t grown(uint64_t from, uint64_t to)
+{
+	return to > from ? to - from : 0; /* a new image begins with 0 */
+}
+
+static void close_ask(const struct served *s, struct reclaim *r, struct reclaim_asked *a)
+{
+	const struct member *m = member_of(&s->seg, a->member);
+	uint64_t given = grown(a->reclaimed, mc_load_relaxed(&m->reclaimed));
+
+	a->is_open = false;
+	r->got += given;
+	r->scanned += grown(a->scanned, mc_load_relaxed(&m->scanned));
+	if (given < a->pages)
+		note_spent(r, a->member);
+}
+
+/* It is asked anew: what it has given counts once. */
+static void close_asks_of(const struct served *s, struct reclaim *r, uint32_t member)
+{
+	for (uint32_t i = 0; i < r->asked_count; i++)
+		if (r->asked[i].is_open && r->asked[i].member == member)
+			close_ask(s, r, &r->asked[i]);
 }
 
 /* ---- asking ---------------------------------------------------------------------------------------------- */
@@ -82,6 +145,7 @@ static int ask(struct served *s, struct reclaim *r, uint32_t member, uint64_t pa
 
 	if (served_grow((void **)&r->asked, r->asked_count, &r->asked_room, sizeof(*r->asked)))
 		return -ENOMEM;
+	close_asks_of(s, r, member);
 	a = &r->asked[r->asked_count++];
 	*a = (struct reclaim_asked){
 		.member = member,
@@ -91,12 +155,13 @@ static int ask(struct served *s, struct reclaim *r, uint32_t member, uint64_t pa
 		.reclaimed = mc_load_relaxed(&m->reclaimed),
 		.is_open = true,
 		.by_daemon = r->phase == RECLAIM_COLD && !listens(s, member),
+		.is_silent = r->phase == RECLAIM_SILENT,
 	};
 	if (a->by_daemon)
 		(void)pager_begin(s, member, pages, r->swappiness);
 	else if (r->phase == RECLAIM_COLD)
 		reclaim_ask_cold(&s->seg, member, pages, reclaim_now());
-	else
+	else if (!a->is_silent || !reclaim_is_asked_in_vain(m)) /* once, until it is answered */
 		reclaim_ask(&s->seg, member, pages, reclaim_now());
 	a->ask = mc_load_full(r->phase == RECLAIM_COLD ? &m->cold_ask : &m->ask);
 	r->asks++;
@@ -126,7 +191,7 @@ static uint32_t find_givers(const struct served *s, const struct reclaim *r, uin
 
 	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1)) {
 		uint16_t group = mc_load_full(&member_of(&s->seg, i)->group);
-		uint64_t has = can_give(s, r, i);
+		uint64_t has = part_here(s, r, i, can_give(s, r, i));
 
 		if (!has || group >= groups || served_grow((void **)&list, count, &room, sizeof(*list)))
 			continue;
@@ -177,15 +242,27 @@ static int take_survey(struct served *s, uint16_t group, struct survey *ret)
 	return err;
 }
 
+/* Who has no helper may answer in a later round. */
+static void forget_round(struct reclaim *r)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < r->asked_count; i++)
+		if (r->asked[i].is_open)
+			r->asked[kept++] = r->asked[i];
+	r->asked_count = kept;
+}
+
 /* True when somebody was asked. */
 static bool begin_round(struct served *s, struct reclaim *r)
 {
+	unsigned asks = r->asks;
 	struct survey survey;
 	struct plan_row *rows;
 	struct giver *list = NULL;
 	uint32_t count;
 
-	r->asked_count = 0;
+	forget_round(r);
 	if (take_survey(s, r->group, &survey))
 		return false;
 	rows = calloc(survey.groups ? survey.groups : 1, sizeof(*rows));
@@ -195,42 +272,26 @@ static bool begin_round(struct served *s, struct reclaim *r)
 	free(list);
 	free(rows);
 	survey_free(&survey);
-	return r->asked_count != 0;
+	return r->asks != asks;
 }
 
 /* ---- taking answers -------------------------------------------------------------------------------------- */
 
-static uint64_t grown(uint64_t from, uint64_t to)
-{
-	return to > from ? to - from : 0; /* a new image begins with 0 */
-}
-
 static bool has_answered(const struct served *s, const struct reclaim *r, const struct reclaim_asked *a)
 {
 	const struct member *m = member_of(&s->seg, a->member);
-	uint32_t answered = mc_load_full(r->phase == RECLAIM_COLD ? &m->cold_answered : &m->answered);
+	bool is_cold = r->phase == RECLAIM_COLD && !a->is_silent;
+	uint32_t answered = mc_load_full(is_cold ? &m->cold_answered : &m->answered);
 
 	if (a->by_daemon)
 		return !pager_is_busy(s, a->member);
-	return mc_load_relaxed(&m->generation) != a->generation || !mc_load_relaxed(&m->answers) ||
+	return mc_load_relaxed(&m->generation) != a->generation || (!a->is_silent && !mc_load_relaxed(&m->answers)) ||
 	       member_state(mc_load_full(&m->state)) != MEMBER_LIVE ||
 	       (int32_t)(answered - a->ask) >= 0;
 }
 
-static void close_ask(const struct served *s, struct reclaim *r, struct reclaim_asked *a)
-{
-	const struct member *m = member_of(&s->seg, a->member);
-	uint64_t given = grown(a->reclaimed, mc_load_relaxed(&m->reclaimed));
-
-	a->is_open = false;
-	r->got += given;
-	r->scanned += grown(a->scanned, mc_load_relaxed(&m->scanned));
-	if (given < a->pages)
-		note_spent(r, a->member);
-}
-
-/* True while somebody has not answered. */
-static bool is_waiting(const struct served *s, struct reclaim *r)
+/* True while somebody has not answered who is worth waiting for. */
+static bool is_waiting(const struct served *s, struct reclaim *r, uint64_t now_ns)
 {
 	bool waiting = false;
 
@@ -239,7 +300,7 @@ static bool is_waiting(const struct served *s, struct reclaim *r)
 
 		if (a->is_open && has_answered(s, r, a))
 			close_ask(s, r, a);
-		waiting |= a->is_open;
+		waiting |= a->is_open && (!a->is_silent || now_ns < r->silent_until_ns);
 	}
 	return waiting;
 }
@@ -276,8 +337,8 @@ static void allow_time(const struct served *s, struct reclaim *r, uint64_t now_n
 /* Who had nothing unused may have something that he does not use. */
 static void next_phase(struct served *s, struct reclaim *r, uint64_t now_ns)
 {
-	if (++r->phase == RECLAIM_SHRINKERS) /* they give when they next enter malloc: nobody waits for that */
-		(void)reclaim_ask_silent_below(&s->seg, r->group, MEMBER_NIL, reclaim_now());
+	if (++r->phase == RECLAIM_SILENT)
+		r->silent_until_ns = now_ns + RECLAIM_SILENT_NS;
 	if (r->phase != RECLAIM_COLD)
 		return;
 	(void)swap_is_there(s, now_ns);
@@ -291,7 +352,7 @@ static void advance(struct served *s, struct reclaim *r, uint64_t now_ns)
 	while (r->phase != RECLAIM_OVER) {
 		if (r->phase == RECLAIM_COLD)
 			allow_time(s, r, now_ns);
-		if (is_waiting(s, r) && now_ns < r->end_ns && r->got < r->wanted)
+		if (is_waiting(s, r, now_ns) && now_ns < r->end_ns && r->got < r->wanted)
 			return;
 		if (has_enough(r) || now_ns >= r->end_ns)
 			end(s, r);
@@ -337,16 +398,18 @@ static int begin(struct served *s, const struct reclaim *like, struct reclaim **
 int reclaim_begin(struct served *s, uint16_t group, uint64_t pages, int swappiness, reclaim_done *done, void *arg,
 		  struct reclaim **ret)
 {
-	struct reclaim r = { .group = group, .wanted = pages, .swappiness = swappiness, .done = done, .arg = arg };
+	struct reclaim r = {
+		.group = group, .wanted = pages, .node = NUMA_ANY, .swappiness = swappiness, .done = done, .arg = arg
+	};
 
 	(void)stock_drain(&s->actor, RESOURCE_MEMORY, group);
 	return begin(s, &r, ret);
 }
 
-int reclaim_soften(struct served *s, struct softlimit *tree, reclaim_done *done, void *arg, struct reclaim **ret)
+int reclaim_soften(struct served *s, struct softlimit *tree, int node, reclaim_done *done, void *arg, struct reclaim **ret)
 {
 	struct reclaim r = {
-		.group = GROUP_ROOT, .wanted = PAGES_MAX, .soften = tree,
+		.group = GROUP_ROOT, .wanted = PAGES_MAX, .soften = tree, .node = node,
 		.swappiness = RECLAIM_SWAPPINESS_OWN, .done = done, .arg = arg
 	};
 

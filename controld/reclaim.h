@@ -3,11 +3,14 @@
  *
  * A reclaim looks at who has what (the heap's unused pages, told by member.purgeable), divides what is wanted among the
  * groups (plan.h), asks their members, the largest first, and waits for answers (accounting/reclaim.h). What is
- * missing then is asked for again, of those who gave all they were asked for; then everybody who listens is asked,
- * for registered shrinkers do not say what they have; at last, and as long as anything comes of it, what they do not
- * use is paged out (preload/cold.h; of those who cannot do so themselves by the daemon, pager.h). It is over when enough was given, when nobody is left to be
+ * missing then is asked for again, of those who gave all they were asked for; then of those who have no helper, which
+ * give when they next enter malloc: they are waited for RECLAIM_SILENT_NS, and what they give later counts as long as
+ * there is anything else to wait for; then everybody who listens is asked, for registered shrinkers do not say what
+ * they have; at last, and as long as anything comes of it, what they do not use is paged out (preload/cold.h; of those
+ * who cannot do so themselves by the daemon, pager.h). It is over when enough was given, when nobody is left to be
  * asked, or after RECLAIM_LIMIT_NS: a stopped member holds up nobody longer than that, and is not asked while an older
- * ask is unanswered. */
+ * ask is unanswered. What was given is what the members say (member.reclaimed), whoever gave it: what they free and take
+ * by themselves meanwhile does not count. */
 #ifndef CONTROLD_RECLAIM_H
 #define CONTROLD_RECLAIM_H
 
@@ -17,6 +20,7 @@
 #include "controld/softlimit.h"
 
 #define RECLAIM_LIMIT_NS 1000000000ull
+#define RECLAIM_SILENT_NS 50000000ull
 #define RECLAIM_COLD_LIMIT_NS 2000000000ull /* without anything coming of it */
 
 struct reclaim;
@@ -24,7 +28,7 @@ struct reclaim;
 /* Called once at its end, unless it was given up; the reclaim goes afterwards. */
 typedef void reclaim_done(struct served *s, struct reclaim *r, void *arg);
 
-enum reclaim_phase { RECLAIM_UNUSED, RECLAIM_SHRINKERS, RECLAIM_COLD, RECLAIM_OVER };
+enum reclaim_phase { RECLAIM_UNUSED, RECLAIM_SILENT, RECLAIM_SHRINKERS, RECLAIM_COLD, RECLAIM_OVER };
 
 struct reclaim_asked {
 	uint32_t member, generation;
@@ -33,6 +37,7 @@ struct reclaim_asked {
 	uint64_t scanned, reclaimed; /* the member's counters before */
 	bool is_open;
 	bool by_daemon; /* pager.h */
+	bool is_silent; /* it has no helper: stays open in later rounds */
 };
 
 struct reclaim {
@@ -42,10 +47,12 @@ struct reclaim {
 	uint64_t wanted;     /* pages */
 	uint64_t got, scanned;
 	unsigned asks;
-	struct softlimit *soften; /* NULL: as plan_take has it; else one run over this tree */
+	struct softlimit *soften; /* NULL: as plan_take has it; else one run over this tree, */
+	int node;		  /* of what lies on this memory node; NUMA_ANY */
 	enum reclaim_phase phase;
 	bool is_for_limit; /* what it takes counts as pressure on the group; set by who begins it */
 	uint64_t end_ns, rest_ns;
+	uint64_t silent_until_ns; /* so long those are waited for that have no helper */
 	uint64_t coming; /* in RECLAIM_COLD: what has come of the open asks at the last look */
 	int swappiness; /* RECLAIM_SWAPPINESS_OWN, or instead of the groups' */
 	struct reclaim_asked *asked; /* of this round */
@@ -61,8 +68,8 @@ struct reclaim {
 int reclaim_begin(struct served *s, uint16_t group, uint64_t pages, int swappiness, reclaim_done *done, void *arg,
 		  struct reclaim **ret);
 
-/* The same for a run over the groups above their soft limits. */
-int reclaim_soften(struct served *s, struct softlimit *tree, reclaim_done *done, void *arg, struct reclaim **ret);
+/* The same for a run over the groups above their soft limits that have pages on the node (NUMA_ANY). */
+int reclaim_soften(struct served *s, struct softlimit *tree, int node, reclaim_done *done, void *arg, struct reclaim **ret);
 
 /* True when the group is still the one that it began with. */
 bool reclaim_is_of(const struct served *s, const struct reclaim *r);

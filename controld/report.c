@@ -3,10 +3,12 @@
 #include "controld/report.h"
 
 #include "accounting/member.h"
+#include "accounting/region.h"
 #include "accounting/units.h"
 #include "controld/daemon.h"
 #include "controld/history.h"
 #include "controld/log.h"
+#include "controld/pictures.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +48,7 @@ static void write_asker(FILE *to, const struct served *s, const struct report_ca
 	const struct member *m = c->asker < MEMBERS_MAX ? member_of(&s->seg, c->asker) : NULL;
 	char size[UNITS_BUF];
 
-	(void)fprintf(to, "out of memory in %s: ", path_of(s, c->domain));
+	(void)fprintf(to, "out of %s in %s: ", region_name(&s->seg, c->resource), path_of(s, c->domain));
 	if (!m)
 		(void)fprintf(to, "its memory.max was set below what it uses\n");
 	else
@@ -54,13 +56,16 @@ static void write_asker(FILE *to, const struct served *s, const struct report_ca
 			      m->comm, size_of(c->pages, size));
 }
 
-static void write_candidate(FILE *to, const struct served *s, const struct oom_candidate *c)
+/* Nothing of a device is swapped. */
+static void write_candidate(FILE *to, const struct served *s, unsigned resource, const struct oom_candidate *c)
 {
 	char held[UNITS_BUF], swap[UNITS_BUF], comm[16] = "";
 
 	(void)s->daemon->world->comm((pid_t)c->pid, comm);
-	(void)fprintf(to, "pid %u (%.15s) in %s: %s held, %s swapped, oom_score_adj %d\n", c->pid, comm,
-		      path_of(s, c->group), size_of(c->held, held), size_of(c->swap, swap), c->adj);
+	(void)fprintf(to, "pid %u (%.15s) in %s: %s held, ", c->pid, comm, path_of(s, c->group), size_of(c->held, held));
+	if (resource == RESOURCE_MEMORY)
+		(void)fprintf(to, "%s swapped, ", size_of(c->swap, swap));
+	(void)fprintf(to, "oom_score_adj %d\n", c->adj);
 }
 
 static void write_killed(FILE *to, const struct served *s, const struct report_case *c)
@@ -69,7 +74,7 @@ static void write_killed(FILE *to, const struct served *s, const struct report_c
 		(void)fprintf(to, "told to end within %u ms, else killed: ", c->term_ms);
 	else
 		(void)fprintf(to, "killed ");
-	write_candidate(to, s, &c->candidates[c->victim]);
+	write_candidate(to, s, c->resource, &c->candidates[c->victim]);
 	if (c->whole != GROUP_NIL)
 		(void)fprintf(to, "and with it all of %s (memory.oom.group): %u member%s\n", path_of(s, c->whole),
 			      c->killed, c->killed == 1 ? "" : "s");
@@ -78,9 +83,10 @@ static void write_killed(FILE *to, const struct served *s, const struct report_c
 static void write_levels(FILE *to, const struct served *s, const struct report_case *c, const struct survey *v)
 {
 	char usage[UNITS_BUF], high[UNITS_BUF], max[UNITS_BUF];
+	const char *current = c->resource == RESOURCE_MEMORY ? "memory.current" : "dmem.current";
 
 	for (uint16_t g = c->candidates[c->victim].group; survey_is_used(v, g); g = v->group[g].parent)
-		(void)fprintf(to, "%s: memory.current %s, high %s, max %s%s\n", path_of(s, g),
+		(void)fprintf(to, "%s: %s %s, high %s, max %s%s\n", path_of(s, g), current,
 			      size_of(v->group[g].usage, usage), size_of(v->group[g].high, high),
 			      size_of(v->group[g].max, max), g == c->domain ? ": it refused" : "");
 }
@@ -104,6 +110,23 @@ static void write_classes(FILE *to, const struct report_case *c, const struct sn
 	(void)fprintf(to, "\n");
 }
 
+/* Names of functions need libdw, which is not for the daemon. */
+static void write_sites(FILE *to, const struct served *s, const struct report_case *c)
+{
+	const char *path = path_of(s, c->domain);
+
+	if (pictures_are_of(s->seg.dir, path))
+		(void)fprintf(to, "where it was asked for: memctl profile %s\n", path);
+	else
+		(void)fprintf(to, "where it is asked for, memctl run --profile would tell\n");
+}
+
+static void write_uses(FILE *to, const struct served *s, const struct report_case *c, const struct snapshot *snap)
+{
+	write_classes(to, c, snap);
+	write_sites(to, s, c);
+}
+
 static int is_larger(const void *a, const void *b)
 {
 	const struct oom_candidate *x = a, *y = b;
@@ -123,7 +146,7 @@ static void write_largest(FILE *to, const struct served *s, const struct report_
 	(void)fprintf(to, "%u member%s; the largest:\n", c->count, c->count == 1 ? "" : "s");
 	for (uint32_t i = 0; i < c->count && i < LARGEST; i++) {
 		(void)fprintf(to, "  ");
-		write_candidate(to, s, &sorted[i]);
+		write_candidate(to, s, c->resource, &sorted[i]);
 	}
 	free(sorted);
 }
@@ -159,25 +182,17 @@ static char *write_all(const struct served *s, const struct report_case *c, cons
 	write_asker(to, s, c);
 	write_killed(to, s, c);
 	write_levels(to, s, c, v);
-	write_classes(to, c, snap);
+	if (c->resource == RESOURCE_MEMORY)
+		write_uses(to, s, c, snap);
 	write_largest(to, s, c);
-	write_reclaim(to, s, c);
+	if (c->resource == RESOURCE_MEMORY)
+		write_reclaim(to, s, c);
 	if (fclose(to) == 0 && text && *text)
 		text[strlen(text) - 1] = 0;
 	return text;
 }
 
 /* ---- keeping ----------------------------------------------------------------------------------------------- */
-
-static void log_text(const char *text)
-{
-	while (*text) {
-		size_t n = strcspn(text, "\n");
-
-		log_line(LOG_WARNING, "%.*s", (int)n, text);
-		text += n + (text[n] == '\n');
-	}
-}
 
 static void forget(struct report *r)
 {
@@ -217,7 +232,7 @@ static void keep(struct served *s, uint16_t domain, uint16_t victim, char *text)
 	r->victim_generation = generation_of(s, r->victim);
 	r->next = s->reports;
 	s->reports = r;
-	log_text(r->text);
+	log_group_report(LOG_WARNING, path_of(s, r->domain), r->text);
 	history_tell(s, r->domain, HISTORY_REPORT, 1, r->text);
 	drop_oldest(s);
 }

@@ -9,6 +9,7 @@
 #define REPORTS_MAX 64 /* kept */
 
 struct report_case {
+	unsigned resource;
 	uint16_t domain; /* the group that had no room */
 	uint32_t asker;	 /* member; MEMBER_NIL: its limit was lowered */
 	uint64_t pages;	 /* that were asked for */

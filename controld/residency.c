@@ -18,6 +18,7 @@
 #define FRESH_NS (5 * MS)
 #define LOOKS_MAX 128u /* in one turn: deaths and requests wait for its end */
 #define YOUTH_NS (100 * MS)
+#define LEAVING_NS (1000 * MS)
 
 static struct look *look_of(const struct served *s, uint32_t member)
 {
@@ -53,6 +54,19 @@ static bool is_execing(const struct served *s, uint32_t member)
 static bool is_observed(const struct served *s, uint32_t member)
 {
 	return member_state(mc_load_full(&member_of(&s->seg, member)->state)) == MEMBER_OBSERVED;
+}
+
+/* What it held is given back, what is resident is gone in a moment: charged again, it would be in the way of whoever
+ * comes next. Who lingers is looked at as before. */
+static bool is_leaving(const struct served *s, uint32_t member, uint64_t now_ns)
+{
+	struct look *l = look_of(s, member);
+
+	if (!(mc_load_full(&member_of(&s->seg, member)->flags) & MEMBER_LEAVES))
+		return false;
+	if (!l->leaving_ns)
+		l->leaving_ns = now_ns;
+	return now_ns - l->leaving_ns < LEAVING_NS;
 }
 
 /* ---- what a member should hold ------------------------------------------------------------------------- */
@@ -146,7 +160,7 @@ static bool hold(struct served *s, uint32_t member, uint32_t account, uint64_t t
 	uint64_t held = account_held(mc_load_full(&a->word));
 	bool observed = is_observed(s, member);
 
-	if (mc_load_full(&a->member) != member + 1)
+	if (mc_load_full(&a->member) != member + 1 || (target > held && is_leaving(s, member, now_ns)))
 		return false;
 	l->untouched = 0;
 	if (held > target && !observed && !is_execing(s, member)) {

@@ -7,6 +7,7 @@
 #include "controld/census.h"
 #include "controld/daemon.h"
 #include "controld/family.h"
+#include "controld/heirs.h"
 #include "controld/history.h"
 #include "controld/log.h"
 #include "controld/loop.h"
@@ -191,7 +192,7 @@ int served_open(struct daemon *d, const char *dir, struct served **ret, struct c
 		adopt(s);
 	read_identity(s, dir);
 	sign(s);
-	if (shmem_open(s) || scarcity_open(s) || stall_open(s) || history_open(s)) {
+	if (shmem_open(s) || scarcity_open(s) || stall_open(s) || history_open(s) || heirs_open(s)) {
 		err = complain(why, -ENOMEM, "out of memory at start");
 		goto fail;
 	}
@@ -218,6 +219,7 @@ void served_free(struct served *s)
 	scarcity_close(s);
 	stall_close(s);
 	history_close(s);
+	heirs_close(s);
 	census_close(s);
 	shmem_close(s);
 	if (s->seg.counters)

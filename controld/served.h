@@ -14,6 +14,7 @@
 
 struct census_file;
 struct daemon;
+struct heirs;
 struct history;
 struct notify;
 struct pager;
@@ -35,6 +36,7 @@ struct look {
 	uint64_t excess_ns;
 	uint64_t discount;  /* of anon: what relatives pay for, as of the last rollup */
 	uint64_t born_ns; /* when it was seen first */
+	uint64_t leaving_ns; /* when it was first seen to leave */
 	bool has_part;    /* it was rolled up with its family; family.c's */
 	uint64_t rolled; /* the discount that a rollup under way has found */
 	uint64_t discount_held; /* the discount, and what it paid for of shared objects, when it was last settled */
@@ -97,6 +99,7 @@ struct served {
 
 	struct census_file *census; /* the last one; census.c's */
 	struct history *history; /* of all groups; history.c's */
+	struct heirs *heirs; /* of devices' memory; heirs.c's */
 
 	uint64_t observe_due_ns; /* when observe.c looks again, and from which member on */
 	uint32_t observe_from;

@@ -17,13 +17,11 @@ struct node {
 RB_HEAD(order, node);
 
 struct softlimit {
-	struct order order[SOFTLIMIT_NODES];
-	struct node *worst[SOFTLIMIT_NODES]; /* the rightmost; a search for it would grow with the tree */
+	struct order order;
+	struct node *worst; /* the rightmost; a search for it would grow with the tree */
 	uint64_t inserted;
 	struct node node[GROUPS_MAX + 1]; /* by group; pages that no group uses are never touched */
 };
-
-#define NODE 0 /* the one there is */
 
 static int compare(const struct node *a, const struct node *b)
 {
@@ -54,7 +52,7 @@ uint64_t softlimit_excess(const struct survey *s, uint16_t group)
 {
 	const struct survey_group *g = &s->group[group];
 
-	return survey_is_used(s, group) && g->usage > g->soft ? g->usage - g->soft : 0;
+	return survey_is_used(s, group) && !g->is_elsewhere && g->usage > g->soft ? g->usage - g->soft : 0;
 }
 
 static uint16_t group_of(const struct softlimit *t, const struct node *n)
@@ -66,9 +64,9 @@ static void take_off(struct softlimit *t, struct node *n)
 {
 	if (!n->excess)
 		return;
-	if (t->worst[NODE] == n)
-		t->worst[NODE] = RB_PREV(order, &t->order[NODE], n);
-	RB_REMOVE(order, &t->order[NODE], n);
+	if (t->worst == n)
+		t->worst = RB_PREV(order, &t->order, n);
+	RB_REMOVE(order, &t->order, n);
 	n->excess = 0;
 }
 
@@ -79,9 +77,9 @@ static void put(struct softlimit *t, struct node *n, uint64_t excess)
 		return;
 	n->excess = excess;
 	n->number = ++t->inserted;
-	RB_INSERT(order, &t->order[NODE], n);
-	if (!t->worst[NODE] || compare(n, t->worst[NODE]) > 0)
-		t->worst[NODE] = n;
+	RB_INSERT(order, &t->order, n);
+	if (!t->worst || compare(n, t->worst) > 0)
+		t->worst = n;
 }
 
 bool softlimit_note(struct softlimit *t, uint16_t group, uint64_t pages)
@@ -111,14 +109,14 @@ void softlimit_forget(struct softlimit *t, uint16_t group)
 
 uint16_t softlimit_worst(const struct softlimit *t)
 {
-	return group_of(t, t->worst[NODE]);
+	return group_of(t, t->worst);
 }
 
 /* Takes the worst off the tree, and with it those before it that have no excess any more. */
 static uint16_t take_worst(struct softlimit *t, const struct survey *s)
 {
-	while (t->worst[NODE]) {
-		struct node *n = t->worst[NODE];
+	while (t->worst) {
+		struct node *n = t->worst;
 
 		take_off(t, n);
 		if (softlimit_excess(s, group_of(t, n)))
@@ -226,7 +224,7 @@ uint16_t softlimit_step(struct softlimit_run *run, const struct survey *s, uint6
 
 bool softlimit_consistent(const struct softlimit *t)
 {
-	struct order *order = (struct order *)&t->order[NODE];
+	struct order *order = (struct order *)&t->order;
 	const struct node *last = NULL;
 	struct node *n;
 
@@ -235,5 +233,5 @@ bool softlimit_consistent(const struct softlimit *t)
 			return false;
 		last = n;
 	}
-	return last == t->worst[NODE];
+	return last == t->worst;
 }

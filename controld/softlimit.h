@@ -4,7 +4,8 @@
  * Source: mem_cgroup_update_tree, memcg1_soft_limit_reclaim and mem_cgroup_soft_reclaim (mm/memcontrol-v1.c,
  * before the limit was made inert in 2026); ../shared/reference/kernel-semantics.md 3.
  *
- * Groups above their soft limit stand in a red-black tree by excess, that of the whole subtree; of equal ones
+ * There is a tree for each memory node, of those groups above their soft limit that have pages there
+ * (survey_group.is_elsewhere: they have none). They stand in a red-black tree by excess, that of the whole subtree; of equal ones
  * the newest entry is the worst. The worst is at hand without a search, whatever the number of groups. Keys
  * are as old as the last softlimit_update; what is taken from the tree is checked against the survey.
  *
@@ -22,7 +23,6 @@
 
 #include "controld/survey.h"
 
-#define SOFTLIMIT_NODES 1	    /* trees, one per NUMA node; memory is not counted by node */
 #define SOFTLIMIT_UPDATE_PAGES 1024 /* charged and uncharged until a group's key is made anew */
 #define SOFTLIMIT_GOAL 32	    /* pages of one step */
 #define SOFTLIMIT_FRUITLESS 2	    /* tries in a run that give nothing; the one after them is the last */

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* memory.oom.policy=wait: groups whose members wait for room. */
+/* memory.oom.policy=wait: groups whose members wait for room, in host memory or in a region. */
 #include "controld/standstill.h"
 
 #include "accounting/member.h"
 #include "accounting/plea.h"
+#include "accounting/region.h"
 #include "accounting/units.h"
 #include "controld/daemon.h"
 #include "controld/deadlock.h"
 #include "controld/log.h"
 #include "controld/oom_rules.h"
 #include "controld/report.h"
+#include "controld/stall.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +29,7 @@ struct reading {
 struct watched {
 	struct watched *next;
 	uint64_t instance; /* the segment's */
+	unsigned resource;
 	uint16_t group;
 	uint32_t generation; /* the group's */
 	uint64_t at_ns;	     /* of the readings */
@@ -46,36 +49,37 @@ struct view {
 	uint32_t count, room, slot_room, reading_room;
 };
 
-static struct pool *pool_at(const struct served *s, uint16_t group)
+static struct pool *pool_at(const struct served *s, const struct watched *w)
 {
-	return pool_of(&s->seg, RESOURCE_MEMORY, group);
+	return pool_of(&s->seg, w->resource, w->group);
 }
 
-static bool is_wanted(const struct served *s, uint32_t group)
+static bool is_wanted(const struct served *s, unsigned resource, uint32_t group)
 {
 	return s->seg.limits->group[group].oom_policy == OOM_WAIT && group_state(&s->seg, (uint16_t)group) == GROUP_LIVE &&
-	       mc_load_full(&pool_at(s, (uint16_t)group)->waited);
+	       mc_load_full(&pool_of(&s->seg, resource, (uint16_t)group)->waited);
 }
 
 /* ---- who is watched ----------------------------------------------------------------------------------------- */
 
-static struct watched *find(const struct served *s, uint16_t group)
+static struct watched *find(const struct served *s, unsigned resource, uint16_t group)
 {
 	struct watched *w = all;
 
-	while (w && (w->instance != s->seg.limits->header.instance || w->group != group ||
+	while (w && (w->instance != s->seg.limits->header.instance || w->resource != resource || w->group != group ||
 		     w->generation != s->seg.limits->group[group].generation))
 		w = w->next;
 	return w;
 }
 
-static void add(const struct served *s, uint16_t group)
+static void add(const struct served *s, unsigned resource, uint16_t group)
 {
 	struct watched *w = calloc(1, sizeof(*w));
 
 	if (!w)
 		return;
 	w->instance = s->seg.limits->header.instance;
+	w->resource = resource;
 	w->group = group;
 	w->generation = s->seg.limits->group[group].generation;
 	w->next = all;
@@ -112,13 +116,13 @@ static const struct reading *reading_of(const struct watched *w, uint32_t member
 		       : NULL;
 }
 
-static struct reading read_now(const struct served *s, uint32_t member)
+static struct reading read_now(const struct served *s, const struct watched *w, uint32_t member)
 {
 	struct member *m = member_of(&s->seg, member);
 	struct reading r = {
 		.member = member,
 		.generation = mc_load_relaxed(&m->generation),
-		.stall_ns = mc_load_relaxed(&m->stall_ns),
+		.stall_ns = stall_of_member(s, member, w->resource),
 	};
 
 	(void)s->daemon->world->ran_ns((pid_t)s->watch[member].pid, &r.ran_ns);
@@ -135,7 +139,7 @@ static void judge(const struct served *s, const struct watched *w, struct deadlo
 
 	d->runs = !before || ran_ns > passed_ns / RUNS_PART;
 	d->waits = before && stall_ns >= passed_ns / 2;
-	d->has_leave = leave_is_given(&s->seg, now->member, w->group);
+	d->has_leave = leave_is_given(&s->seg, w->resource, now->member, w->group);
 }
 
 static int view_add(const struct served *s, struct view *v, const struct watched *w, uint32_t member, uint64_t passed_ns)
@@ -146,13 +150,13 @@ static int view_add(const struct served *s, struct view *v, const struct watched
 	    served_grow((void **)&v->slots, v->count, &v->slot_room, sizeof(*v->slots)) ||
 	    served_grow((void **)&v->readings, v->count, &v->reading_room, sizeof(*v->readings)))
 		return -1;
-	v->readings[v->count] = read_now(s, member);
+	v->readings[v->count] = read_now(s, w, member);
 	v->slots[v->count] = member;
 	d = &v->members[v->count];
 	*d = (struct deadlock_member){
 		.pid = s->watch[member].pid,
 		.start_time = mc_load_relaxed(&member_of(&s->seg, member)->start_time),
-		.held = member_held(&s->seg, member, RESOURCE_MEMORY),
+		.held = member_held(&s->seg, member, w->resource),
 	};
 	judge(s, w, d, &v->readings[v->count], passed_ns);
 	v->count++;
@@ -229,12 +233,24 @@ static bool is_anybody_waiting(const struct view *v)
 }
 
 /* Pages that must be freed for the smallest request to fit. */
-static uint64_t missing(const struct served *s, uint16_t group)
+static uint64_t missing(const struct served *s, const struct watched *w)
 {
-	uint64_t needed = pool_usage(mc_load_full(&pool_at(s, group)->word)) + mc_load_full(&pool_at(s, group)->waited);
-	uint64_t max = pool_max(&s->seg, RESOURCE_MEMORY, group);
+	uint64_t needed = pool_usage(mc_load_full(&pool_at(s, w)->word)) + mc_load_full(&pool_at(s, w)->waited);
+	uint64_t max = pool_max(&s->seg, w->resource, w->group);
 
 	return needed > max ? needed - max : 0;
+}
+
+static void write_usage(FILE *to, const struct served *s, const struct watched *w)
+{
+	char usage[UNITS_BUF], max[UNITS_BUF];
+
+	if (w->resource == RESOURCE_MEMORY)
+		(void)fprintf(to, "memory.current");
+	else
+		(void)fprintf(to, "dmem.current of %s", region_name(&s->seg, w->resource));
+	(void)fprintf(to, " %s, max %s", units_format(pool_usage(mc_load_full(&pool_at(s, w)->word)) << MC_PAGE_SHIFT, usage),
+		      units_format(pool_max(&s->seg, w->resource, w->group) << MC_PAGE_SHIFT, max));
 }
 
 static void write_member(FILE *to, const struct served *s, const struct deadlock_member *m)
@@ -248,7 +264,7 @@ static void write_member(FILE *to, const struct served *s, const struct deadlock
 
 static void tell(struct served *s, const struct watched *w, const struct view *v, uint32_t chosen, const char *what)
 {
-	char usage[UNITS_BUF], max[UNITS_BUF], path[GROUP_PATH_MAX];
+	char path[GROUP_PATH_MAX];
 	char *text = NULL;
 	size_t size;
 	FILE *to = open_memstream(&text, &size);
@@ -256,10 +272,9 @@ static void tell(struct served *s, const struct watched *w, const struct view *v
 	if (!to)
 		return;
 	(void)group_path(&s->seg, w->group, path);
-	(void)fprintf(to, "members of %s wait for each other: memory.current %s, max %s\n", path,
-		      units_format(pool_usage(mc_load_full(&pool_at(s, w->group)->word)) << MC_PAGE_SHIFT, usage),
-		      units_format(pool_max(&s->seg, RESOURCE_MEMORY, w->group) << MC_PAGE_SHIFT, max));
-	(void)fprintf(to, "%s: ", what);
+	(void)fprintf(to, "members of %s wait for each other: ", path);
+	write_usage(to, s, w);
+	(void)fprintf(to, "\n%s: ", what);
 	write_member(to, s, &v->members[chosen]);
 	for (uint32_t i = 0; i < v->count && i < 10; i++) {
 		(void)fprintf(to, "\n  ");
@@ -271,9 +286,9 @@ static void tell(struct served *s, const struct watched *w, const struct view *v
 		free(text);
 }
 
-static uint64_t most_beyond(const struct served *s, uint16_t group)
+static uint64_t most_beyond(const struct served *s, const struct watched *w)
 {
-	return pool_max(&s->seg, RESOURCE_MEMORY, group) / STANDSTILL_PART;
+	return pool_max(&s->seg, w->resource, w->group) / STANDSTILL_PART;
 }
 
 /* False: it has been let through as far as that goes, and it was not enough. */
@@ -281,10 +296,12 @@ static bool let_through(struct served *s, const struct watched *w, const struct 
 {
 	uint32_t chosen = deadlock_to_pass(v->members, v->count);
 
-	if (missing(s, w->group) > most_beyond(s, w->group) || v->members[chosen].has_leave)
+	if (missing(s, w) > most_beyond(s, w) || v->members[chosen].has_leave)
 		return false;
-	tell(s, w, v, chosen, "let through beyond memory.max, for a quarter of it at most");
-	leave_grant(&s->seg, v->slots[chosen], w->group, most_beyond(s, w->group));
+	tell(s, w, v, chosen,
+	     w->resource == RESOURCE_MEMORY ? "let through beyond memory.max, for a quarter of it at most"
+					    : "let through beyond dmem.max, for a quarter of it at most");
+	leave_grant(&s->seg, w->resource, v->slots[chosen], w->group, most_beyond(s, w));
 	return true;
 }
 
@@ -292,7 +309,7 @@ static bool let_through(struct served *s, const struct watched *w, const struct 
 static bool is_anybody_being_refused(const struct served *s, const struct watched *w, const struct view *v)
 {
 	for (uint32_t i = 0; i < v->count; i++)
-		if (v->members[i].waits && leave_is_unheard(&s->seg, v->slots[i], w->group))
+		if (v->members[i].waits && leave_is_unheard(&s->seg, w->resource, v->slots[i], w->group))
 			return true;
 	return false;
 }
@@ -307,16 +324,16 @@ static void resolve(struct served *s, const struct watched *w, const struct view
 		return;
 	chosen = deadlock_to_refuse(v->members, v->count);
 	tell(s, w, v, chosen, "refused, for the others to go on");
-	leave_refuse(&s->seg, v->slots[chosen], w->group);
+	leave_refuse(&s->seg, w->resource, v->slots[chosen], w->group);
 }
 
 /* Nobody stands still any more, or there is room: the limit holds for all again. Leave that an earlier daemon gave is
  * found in the slots. */
-static void withdraw_leave(const struct served *s, const struct view *v)
+static void withdraw_leave(const struct served *s, const struct watched *w, const struct view *v)
 {
 	for (uint32_t i = 0; i < v->count; i++)
 		if (v->members[i].has_leave && !v->members[i].waits)
-			leave_withdraw(&s->seg, v->slots[i]);
+			leave_withdraw(&s->seg, w->resource, v->slots[i]);
 }
 
 static void say(struct served *s, struct watched *w, bool is_out_of_memory)
@@ -327,18 +344,19 @@ static void say(struct served *s, struct watched *w, bool is_out_of_memory)
 		return;
 	w->is_out_of_memory = is_out_of_memory;
 	if (is_out_of_memory)
-		pool_count_event(&s->seg, RESOURCE_MEMORY, w->group, EVENT_OOM);
+		pool_count_event(&s->seg, w->resource, w->group, EVENT_OOM);
 	(void)group_path(&s->seg, w->group, path);
-	log_line(LOG_INFO, "members of %s %s", path, is_out_of_memory ? "wait for memory" : "do not wait any more");
+	log_line(LOG_INFO, "members of %s %s %s%s", path, is_out_of_memory ? "wait for" : "do not wait for",
+		 region_name(&s->seg, w->resource), is_out_of_memory ? "" : " any more");
 }
 
 static void settle(struct served *s, struct watched *w, const struct view *v)
 {
-	bool locked = deadlock_is(v->members, v->count, missing(s, w->group));
+	bool locked = deadlock_is(v->members, v->count, missing(s, w));
 
 	say(s, w, is_anybody_waiting(v));
-	if (missing(s, w->group) == 0)
-		withdraw_leave(s, v);
+	if (missing(s, w) == 0)
+		withdraw_leave(s, w, v);
 	if (locked && w->is_suspect)
 		resolve(s, w, v);
 	w->is_suspect = locked && !w->is_suspect;
@@ -363,7 +381,7 @@ static void attend(struct served *s, struct watched *w, uint64_t now_ns)
 static bool is_any_leave_left(const struct served *s, const struct watched *w)
 {
 	for (uint32_t i = 0; i < w->count; i++)
-		if (leave_is_given(&s->seg, w->readings[i].member, w->group))
+		if (leave_is_given(&s->seg, w->resource, w->readings[i].member, w->group))
 			return true;
 	return false;
 }
@@ -377,25 +395,35 @@ static void attend_all(struct served *s, uint64_t now_ns)
 				drop(w);
 			continue;
 		}
-		if (find(s, w->group) != w) {
+		if (find(s, w->resource, w->group) != w) {
 			drop(w);
 			continue;
 		}
 		attend(s, w, now_ns);
-		if (is_wanted(s, w->group) || w->is_out_of_memory || is_any_leave_left(s, w))
+		if (is_wanted(s, w->resource, w->group) || w->is_out_of_memory || is_any_leave_left(s, w))
 			served_want_turn(s, w->at_ns + STANDSTILL_LOOK_NS);
 		else
 			drop(w);
 	}
 }
 
+static void watch_if_wanted(const struct served *s, unsigned resource, uint32_t group)
+{
+	if (is_wanted(s, resource, group) && !find(s, resource, (uint16_t)group))
+		add(s, resource, (uint16_t)group);
+}
+
 void standstill(struct served *s, uint64_t now_ns)
 {
 	uint32_t groups = mc_load_full(&s->seg.limits->header.groups_used);
 
-	for (uint32_t g = 0; g < groups; g++)
-		if (is_wanted(s, g) && !find(s, (uint16_t)g))
-			add(s, (uint16_t)g);
+	for (uint32_t g = 0; g < groups; g++) {
+		if (s->seg.limits->group[g].oom_policy != OOM_WAIT)
+			continue;
+		watch_if_wanted(s, RESOURCE_MEMORY, g);
+		for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX; r = region_next(&s->seg, r + 1))
+			watch_if_wanted(s, r, g);
+	}
 	if (all)
 		attend_all(s, now_ns);
 }

@@ -4,7 +4,9 @@
  * A group is out of memory while a member of it has stood still for most of STANDSTILL_LOOK_NS (member.stall_ns) and
  * somebody wants room there (pool.waited). When the members that could make room all wait (deadlock.h), twice in a row,
  * memory.oom.deadlock says what happens: one is let through, up to a quarter of memory.max beyond it; when that was not
- * enough, or with `refuse`, one is refused. Each time a report is kept. */
+ * enough, or with `refuse`, one is refused. Each time a report is kept.
+ *
+ * The same for each region of a device, with account.stall_ns and dmem.max. */
 #ifndef CONTROLD_STANDSTILL_H
 #define CONTROLD_STANDSTILL_H
 

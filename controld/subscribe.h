@@ -8,7 +8,7 @@
 #include "controld/pressure.h"
 #include "controld/psi.h"
 
-enum event_kind { ON_USAGE, ON_MEMSW, ON_PRESSURE, ON_OOM, ON_EVENTS, ON_STALL, ON_REMOVED, EVENT_KINDS };
+enum event_kind { ON_USAGE, ON_MEMSW, ON_PRESSURE, ON_OOM, ON_EVENTS, ON_STALL, ON_REMOVED, ON_HISTORY, EVENT_KINDS };
 
 struct event_spec {
 	enum event_kind kind;

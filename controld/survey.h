@@ -18,6 +18,7 @@ struct survey_group {
 	bool is_used;	       /* has a name, or is charged still; all else counts only then */
 	bool is_live;	       /* has a name */
 	bool oom_group;
+	bool is_elsewhere; /* it, and all below, have nothing on the memory node that is looked at: no excess there */
 };
 
 struct survey {

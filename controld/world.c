@@ -347,6 +347,44 @@ static int real_host(struct world_host *ret)
 	return 0;
 }
 
+/* Node numbers may have gaps: those are nodes without memory. */
+static int real_nodes(struct numa_node *ret, unsigned most)
+{
+	int n = 0;
+
+	for (unsigned i = 0; i < most; i++) {
+		char path[64], line[128];
+		FILE *f;
+
+		ret[i] = (struct numa_node){ 0 };
+		(void)snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/meminfo", i);
+		f = fopen(path, "re");
+		while (f && fgets(line, sizeof(line), f))
+			numa_add_meminfo(&ret[i], line);
+		if (f)
+			(void)fclose(f);
+		if (ret[i].total)
+			n = (int)i + 1;
+	}
+	return n;
+}
+
+static int real_spread(pid_t pid, struct numa_spread *ret)
+{
+	FILE *f = proc_open(pid, "numa_maps");
+	char *line = NULL;
+	size_t room = 0;
+
+	*ret = (struct numa_spread){ 0 };
+	if (!f)
+		return errno == ENOENT ? -ESRCH : -errno;
+	while (getline(&line, &room, f) > 0)
+		numa_add_mapping(ret, line);
+	free(line);
+	(void)fclose(f);
+	return 0;
+}
+
 static int real_ran_ns(pid_t pid, uint64_t *ret_ns)
 {
 	struct timespec t;
@@ -390,6 +428,8 @@ const struct world world_real = {
 	.advise = real_advise,
 	.spent_ns = real_spent_ns,
 	.host = real_host,
+	.nodes = real_nodes,
+	.spread = real_spread,
 	.ran_ns = real_ran_ns,
 	.oom_adj = real_oom_adj,
 	.image = real_image,

@@ -4,6 +4,7 @@
 #define CONTROLD_WORLD_H
 
 #include "accounting/smaps.h"
+#include "controld/numa.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -91,6 +92,10 @@ struct world {
 	int (*faults)(pid_t pid, uint64_t *ret);
 	uint64_t (*spent_ns)(void); /* processor time of this thread */
 	int (*host)(struct world_host *ret);
+	/* The machine's memory nodes, by number; how many there are. */
+	int (*nodes)(struct numa_node *ret, unsigned most);
+	/* Its private pages by node: walks all pages. */
+	int (*spread)(pid_t pid, struct numa_spread *ret);
 	/* Processor time of all its threads. */
 	int (*ran_ns)(pid_t pid, uint64_t *ret_ns);
 	/* /proc/PID/oom_score_adj. */

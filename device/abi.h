@@ -103,6 +103,12 @@ struct cu_ipc_handle {
 typedef int nvml_result;
 typedef void *nvml_device;
 
+struct nvml_pci {
+	char address[16];
+	unsigned domain, bus, device, ids[2];
+	char address_of_eight[32];
+};
+
 struct nvml_memory_v1 {
 	unsigned long long total, free, used;
 };

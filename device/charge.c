@@ -2,94 +2,39 @@
 /* Charging device memory. */
 #include "device/charge.h"
 
-#include "accounting/effort.h"
+#include "accounting/account.h"
 #include "accounting/group.h"
 #include "accounting/member.h"
 #include "accounting/region.h"
-#include "device/wait.h"
-
-#define PRESSURE_STEP (64u << 10) /* bytes that count as one of the 512 of a window */
-
-/* Filled from the front; a place once taken stays. */
-static device_charge_trim *trims[DEVICE_TRIMS_MAX]; /* sync: swapped from NULL, acquire */
-
-void device_charge_on_refusal(device_charge_trim *trim)
-{
-	for (unsigned i = 0; i < DEVICE_TRIMS_MAX; i++) {
-		device_charge_trim *there = NULL;
-
-		if (__atomic_compare_exchange_n(&trims[i], &there, trim, false, __ATOMIC_ACQ_REL,
-						__ATOMIC_ACQUIRE) ||
-		    there == trim)
-			return;
-	}
-}
+#include "device/refused.h"
 
 static uint64_t units_of(uint64_t bytes)
 {
 	return bytes / REGION_UNIT + (bytes % REGION_UNIT != 0);
 }
 
-static bool try_units(const struct device_charge *c, uint64_t units, uint16_t *ret_refused)
+static bool take_slowly(struct device_charge *c, unsigned resource, uint64_t units, bool may_wait)
 {
-	return charge_try_as(&c->member->actor, c->to.account, units, CHARGE_FIRST, ret_refused) == 0;
+	uint16_t refused = GROUP_ROOT;
+
+	if (charge_try_as(&c->member->actor, c->to.account, units, CHARGE_FIRST, &refused) &&
+	    !device_refused(c, resource, units, refused, may_wait))
+		return false;
+	if (may_wait)
+		device_charged(c, resource, units);
+	return true;
 }
 
-/* Pressure on the group whose limit was met: what trimming was to bring, and whether it was enough. */
-static void book(const struct device_charge *c, unsigned resource, uint16_t group, uint64_t units, bool is_enough)
-{
-	const struct segment *seg = c->member->actor.seg;
-	uint64_t steps = (units * REGION_UNIT + PRESSURE_STEP - 1) / PRESSURE_STEP;
-
-	effort_book(seg, resource, group, steps, is_enough ? steps : 0);
-	if (!is_enough)
-		effort_book_last(seg, resource, group);
-}
-
-/* True: there is room now, and it is taken. */
-static bool trim_and_try(const struct device_charge *c, unsigned resource, uint64_t units,
-			 uint16_t *ret_refused)
-{
-	device_charge_trim *trim;
-
-	for (unsigned i = 0; i < DEVICE_TRIMS_MAX; i++) {
-		trim = __atomic_load_n(&trims[i], __ATOMIC_ACQUIRE);
-		if (!trim)
-			return false;
-		if (trim(resource, units * REGION_UNIT) && try_units(c, units, ret_refused))
-			return true;
-	}
-	return false;
-}
-
-/* Where the member was moved meanwhile, it pays where it is now. */
-static bool wait_and_try(struct device_charge *c, unsigned resource, uint64_t units,
-			 uint16_t *ret_refused)
-{
-	while (device_wait(&c->member->actor, c->to.account, *ret_refused, units)) {
-		(void)device_region_target(c->member, resource, &c->to);
-		if (try_units(c, units, ret_refused) || trim_and_try(c, resource, units, ret_refused))
-			return true;
-	}
-	return false;
-}
-
-/* Who has memory of the driver's in hand already is refused rather than made to wait with it. */
+/* What comes out of the stock was counted before: no limit refuses it, nor is it above high anew.
+ */
 static bool take_units(struct device_charge *c, unsigned resource, uint64_t units, bool may_wait)
 {
-	uint16_t refused = GROUP_ROOT, first;
-	bool is_enough;
+	uint64_t word = mc_load_relaxed(&account_of(c->member->actor.seg, c->to.account)->word);
 
-	if (try_units(c, units, &refused))
+	if (__builtin_expect(account_stock(word) >= units, 1) &&
+	    charge_try_as(&c->member->actor, c->to.account, units, CHARGE_FIRST, NULL) == 0)
 		return true;
-	first = refused;
-	is_enough = trim_and_try(c, resource, units, &refused);
-	book(c, resource, first, units, is_enough);
-	if (!is_enough && may_wait)
-		is_enough = wait_and_try(c, resource, units, &refused);
-	if (!is_enough)
-		charge_refuse(&c->member->actor, c->to.account, units, refused);
-	return is_enough;
+	return take_slowly(c, resource, units, may_wait);
 }
 
 bool device_charge_reserve(struct device_charge *c, int resource, uint64_t bytes)

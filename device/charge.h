@@ -17,8 +17,9 @@
 
 #include "device/region.h"
 
-/* Units that an account keeps when memory is given back, for the next request. */
-#define DEVICE_STOCK_MOST 2048u
+/* Units that an account keeps when memory is given back, for the next request: 16 MiB, and beside them
+ * what small requests left there. */
+#define DEVICE_STOCK_MOST (4096u + 2 * CHARGE_BATCH)
 
 /* What somebody holds: kept in the ledger until it is given back. */
 struct device_paid {
@@ -47,6 +48,10 @@ bool device_charge_reserve(struct device_charge *c, int resource, uint64_t bytes
 
 /* More of the same reservation. False: refused, what was reserved before stays. */
 bool device_charge_reserve_more(struct device_charge *c, uint64_t bytes);
+
+/* The driver has no more of it, whatever our limits: this process's APIs and other members are asked
+ * to give back what they do not use. True: something came, the call is worth another try. */
+bool device_full(struct device_charge *c, unsigned resource, uint64_t bytes);
 
 void device_charge_cancel(struct device_charge *c);
 

@@ -28,6 +28,7 @@ struct cuda_devices *cuda_devices(struct copy *copy)
 	*(void **)&d->array_requirements = resolve_in(copy, "cuArrayGetMemoryRequirements");
 	*(void **)&d->mipmap_requirements =
 		resolve_in(copy, "cuMipmappedArrayGetMemoryRequirements");
+	*(void **)&d->address_range = resolve_in(copy, "cuMemGetAddressRange_v2");
 	*(void **)&d->granularity = resolve_in(copy, "cuMemGetAllocationGranularity");
 	*(void **)&d->primary_retain = resolve_in(copy, "cuDevicePrimaryCtxRetain");
 	*(void **)&d->primary_state = resolve_in(copy, "cuDevicePrimaryCtxGetState");

@@ -9,6 +9,7 @@
 #ifndef DEVICE_CUDA_H
 #define DEVICE_CUDA_H
 
+#include "device/heirs.h"
 #include "device/ledger.h"
 #include "device/resolve.h"
 
@@ -44,6 +45,7 @@ struct cuda_devices {
 	int (*pointer_attribute)(void *, int, cu_ptr);
 	int (*array_requirements)(struct cu_array_requirements *, cu_handle, cu_device);
 	int (*mipmap_requirements)(struct cu_array_requirements *, cu_handle, cu_device);
+	int (*address_range)(cu_ptr *, size_t *, cu_ptr);
 	int (*granularity)(size_t *, const struct cu_physical_properties *, int);
 	int (*primary_retain)(cu_handle *, cu_device);
 	int (*primary_state)(cu_device, unsigned *, int *);
@@ -68,11 +70,24 @@ int cuda_current_device(struct copy *copy, cu_device *ret);
  * that. */
 cu_result cuda_refused(struct copy *copy);
 
+/* Device memory was given back here: who else has it pays for it now. */
+static inline void cuda_gave_back(const struct ledger_entry *e)
+{
+	if (__builtin_expect(e->of != 0, 0))
+		heirs_leave(e->of);
+	device_charge_return(&e->paid);
+}
+
 /* Pools are charged with what they have reserved, looked up where that may have changed. */
 void cuda_pools_sample(struct copy *copy);
 void cuda_pools_sample_if_due(struct copy *copy);
 void cuda_pools_expect_change(void);
 void cuda_graphs_sample(struct copy *copy, cu_device device);
+
+/* What contexts and modules take, where that may have changed. */
+void cuda_overhead_sample(struct copy *copy, cu_device device);
+void cuda_overhead_sample_all(struct copy *copy);
+bool cuda_primary_is_active(struct copy *copy, cu_device device);
 bool cuda_pools_trim(unsigned resource, uint64_t bytes);
 
 #endif

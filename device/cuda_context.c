@@ -26,8 +26,12 @@ static void give(enum ledger_kind kind, uint64_t key)
 {
 	struct ledger_entry e;
 
-	if (ledger_take(kind, key, &e))
+	if (!ledger_take(kind, key, &e))
+		return;
+	if (kind == LEDGER_ARRAY) /* of: its context */
 		device_charge_return(&e.paid);
+	else
+		cuda_gave_back(&e);
 }
 
 static uint64_t *keys(enum ledger_kind kind, size_t *ret_n, size_t *ret_size)
@@ -51,8 +55,8 @@ static void sweep(struct copy *copy, cu_handle context, enum ledger_kind kind)
 	if (!key)
 		return;
 	for (size_t i = 0; i < n; i++)
-		if (kind == LEDGER_POINTER ? is_gone(copy, key[i])
-					   : is_of(context, (cu_handle)(uintptr_t)key[i]))
+		if (kind == LEDGER_ARRAY ? is_of(context, (cu_handle)(uintptr_t)key[i])
+					 : is_gone(copy, key[i]))
 			give(kind, key[i]);
 	(void)sys_munmap(key, size);
 }
@@ -60,9 +64,11 @@ static void sweep(struct copy *copy, cu_handle context, enum ledger_kind kind)
 static void sweep_all(struct copy *copy, cu_handle context)
 {
 	sweep(copy, context, LEDGER_POINTER);
+	sweep(copy, context, LEDGER_OPENED);
 	if (context)
 		sweep(copy, context, LEDGER_ARRAY);
 	cuda_pools_sample(copy);
+	cuda_overhead_sample_all(copy);
 }
 
 int on_cuCtxDestroy(struct copy *copy, cu_handle context)
@@ -86,7 +92,7 @@ int on_cuCtxDestroy_v2(struct copy *copy, cu_handle context)
 /* ---- a device's primary context
  * -------------------------------------------------------------------------------- */
 
-static bool is_active(struct copy *copy, cu_device device)
+bool cuda_primary_is_active(struct copy *copy, cu_device device)
 {
 	struct cuda_devices *d = cuda_devices(copy);
 	unsigned flags;
@@ -102,7 +108,7 @@ static cu_handle primary(struct copy *copy, cu_device device)
 	struct cuda_devices *d = cuda_devices(copy);
 	cu_handle context = NULL;
 
-	if (!ledger_count(LEDGER_ARRAY) || !is_active(copy, device) || !d->primary_retain ||
+	if (!ledger_count(LEDGER_ARRAY) || !cuda_primary_is_active(copy, device) || !d->primary_retain ||
 	    d->primary_retain(&context, device))
 		return NULL;
 	if (REAL(copy, cuDevicePrimaryCtxRelease_v2))
@@ -131,10 +137,10 @@ int on_cuDevicePrimaryCtxReset_v2(struct copy *copy, cu_device device)
 
 int on_cuDevicePrimaryCtxRelease(struct copy *copy, cu_device device)
 {
-	END(copy, cuDevicePrimaryCtxRelease, device, !is_active(copy, device))
+	END(copy, cuDevicePrimaryCtxRelease, device, !cuda_primary_is_active(copy, device))
 }
 
 int on_cuDevicePrimaryCtxRelease_v2(struct copy *copy, cu_device device)
 {
-	END(copy, cuDevicePrimaryCtxRelease_v2, device, !is_active(copy, device))
+	END(copy, cuDevicePrimaryCtxRelease_v2, device, !cuda_primary_is_active(copy, device))
 }

@@ -23,6 +23,8 @@ static void keep(uint64_t ptr, int resource, const struct device_paid *paid)
 	if (!device_charge_reserve(&charge, resource, bytes)) \
 		return cuda_refused(copy); \
 	result = REAL(copy, name)(__VA_ARGS__); \
+	if (result == CU_OUT_OF_MEMORY && device_full(&charge, (unsigned)resource, bytes)) \
+		result = REAL(copy, name)(__VA_ARGS__); \
 	if (result) { \
 		device_charge_cancel(&charge); \
 		return result; \
@@ -122,7 +124,7 @@ int on_cuMemAllocPitch_v2(struct copy *copy, cu_ptr *ptr, size_t *pitch, size_t 
 	if (known && result) \
 		(void)ledger_put(&e); \
 	else if (known) \
-		device_charge_return(&e.paid); \
+		cuda_gave_back(&e); \
 	else if (!result && ledger_count(LEDGER_POOL)) \
 		cuda_pools_sample(copy); \
 	return result;

@@ -32,6 +32,8 @@ int on_cuMemCreate(struct copy *copy, cu_physical *handle, size_t size,
 	if (!device_charge_reserve(&charge, resource, size))
 		return CU_OUT_OF_MEMORY;
 	result = REAL(copy, cuMemCreate)(handle, size, properties, flags);
+	if (result == CU_OUT_OF_MEMORY && device_full(&charge, (unsigned)resource, size))
+		result = REAL(copy, cuMemCreate)(handle, size, properties, flags);
 	if (result) {
 		device_charge_cancel(&charge);
 		return result;
@@ -108,7 +110,7 @@ int on_cuMemRelease(struct copy *copy, cu_physical handle)
 	if (known && result)
 		take_back(&e, add_handle);
 	else if (known && is_gone(&e))
-		device_charge_return(&e.paid);
+		cuda_gave_back(&e);
 	return result;
 }
 
@@ -144,7 +146,7 @@ static void unmap_one(const struct ledger_entry *mapping)
 	struct ledger_entry e;
 
 	if (drop(mapping->of, drop_map, &e) && is_gone(&e))
-		device_charge_return(&e.paid);
+		cuda_gave_back(&e);
 }
 
 /* One call may end many mappings, and there may be gaps between them. */
@@ -167,10 +169,47 @@ int on_cuMemUnmap(struct copy *copy, cu_ptr ptr, size_t size)
  * ---------------------------------------------------------------------------------------------------------
  */
 
+static bool set_name(struct ledger_entry *e, void *name)
+{
+	e->of = *(uint64_t *)name;
+	return false;
+}
+
+enum { SHARED_BY_DESCRIPTOR = 1, SHARED_BY_BYTES = 8 };
+
+/* Of what was imported, the name is the one it came by. */
+static void lend(const struct ledger_entry *e, const void *shareable, int type)
+{
+	uint64_t name = e->of;
+
+	if (!name && type == SHARED_BY_DESCRIPTOR)
+		name = heirs_lend_by_number(e);
+	else if (!name && type == SHARED_BY_BYTES &&
+		 heirs_lend(e, heirs_name_of_bytes(shareable, sizeof(struct cu_ipc_handle))))
+		name = heirs_name_of_bytes(shareable, sizeof(struct cu_ipc_handle));
+	if (name && !e->of)
+		(void)ledger_change(LEDGER_PHYSICAL, e->key, set_name, &name, NULL);
+	if (!name || (type == SHARED_BY_DESCRIPTOR && !heirs_sign(*(const int *)shareable, name)))
+		device_member_mark_partial();
+}
+
 int on_cuMemExportToShareableHandle(struct copy *copy, void *shareable, cu_physical handle,
 				    int type, unsigned long long flags)
 {
-	return REAL(copy, cuMemExportToShareableHandle)(shareable, handle, type, flags);
+	int result = REAL(copy, cuMemExportToShareableHandle)(shareable, handle, type, flags);
+	struct ledger_entry e;
+
+	if (!result && shareable && ledger_find(LEDGER_PHYSICAL, handle, &e))
+		lend(&e, shareable, type);
+	return result;
+}
+
+static uint64_t name_of(void *shareable, int type)
+{
+	return type == SHARED_BY_DESCRIPTOR ? heirs_name_of_descriptor((int)(intptr_t)shareable)
+	       : type == SHARED_BY_BYTES
+		       ? heirs_name_of_bytes(shareable, sizeof(struct cu_ipc_handle))
+		       : 0;
 }
 
 /* Where the driver answers a handle that this process has already, it is one more of that. */
@@ -178,8 +217,13 @@ int on_cuMemImportFromShareableHandle(struct copy *copy, cu_physical *handle, vo
 				      int type)
 {
 	int result = REAL(copy, cuMemImportFromShareableHandle)(handle, shareable, type);
+	struct ledger_entry e = {.kind = LEDGER_PHYSICAL, .resource = -1, .handles = 1};
 
-	if (!result && handle)
-		(void)ledger_change(LEDGER_PHYSICAL, *handle, add_handle, NULL, NULL);
+	if (result || !handle || ledger_change(LEDGER_PHYSICAL, *handle, add_handle, NULL, NULL))
+		return result;
+	e.key = *handle;
+	e.of = name_of(shareable, type);
+	if (heirs_borrow(&e.of))
+		(void)ledger_put(&e);
 	return result;
 }

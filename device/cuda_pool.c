@@ -5,7 +5,8 @@
  * Before an allocation the part that the pool lacks is reserved; after it the charge becomes what
  * the pool says. What was given back leaves the pool when streams are waited for, or when it is
  * trimmed: there it is asked again. */
-#include "device/cuda.h"
+#include "device/cuda_enter.h"
+#include "device/lend.h"
 
 #include <stddef.h>
 
@@ -148,6 +149,7 @@ static void allocated(struct copy *copy, cu_ptr ptr, cu_handle pool, struct devi
 		charge = NULL;
 	}
 	sample(copy, pool, charge);
+	device_lend(e.resource);
 }
 
 #define ALLOCATE(copy, name, in, region, ptr, size, ...) \
@@ -222,7 +224,7 @@ int on_cuMemAllocFromPoolAsync_ptsz(struct copy *copy, cu_ptr *ptr, size_t size,
 	if (known && result) \
 		(void)ledger_put(&e); \
 	else if (known) \
-		device_charge_return(&e.paid); \
+		cuda_gave_back(&e); \
 	else if (!result) \
 		cuda_pools_expect_change(); \
 	return result;
@@ -340,6 +342,7 @@ void cuda_graphs_sample(struct copy *copy, cu_device device)
 		return;
 	if (ledger_put(&fresh))
 		(void)ledger_change(LEDGER_GRAPHS, fresh.key, settle, &s, NULL);
+	device_lend(resource);
 }
 
 static void sample_current(struct copy *copy)
@@ -448,12 +451,15 @@ bool cuda_pools_trim(unsigned resource, uint64_t bytes)
 {
 	struct copy *copy = resolve_own(LIBRARY_CUDA);
 	bool any = ledger_count(LEDGER_POOL) || ledger_count(LEDGER_GRAPHS);
+	struct cuda_entered in;
 
 	(void)bytes;
 	if (!copy || !any || !REAL(copy, cuMemPoolTrimTo))
 		return false;
+	cuda_enter(copy, resource, &in); /* this may be the helper, for others */
 	each(trim_one, copy, (int)resource);
 	if (ledger_count(LEDGER_GRAPHS))
 		trim_graphs(copy, resource);
+	cuda_leave(copy, &in);
 	return true;
 }

@@ -12,16 +12,20 @@
 #include "device/charge.h"
 
 enum ledger_kind {
-	LEDGER_POINTER = 1, /* device memory by its address */
+	LEDGER_POINTER = 1, /* device memory by its address; of: its name for heirs.h, 0 none */
 	LEDGER_ARRAY,       /* arrays and mipmaps by their handle; of: their context */
-	LEDGER_PHYSICAL,    /* physical memory by its handle; handles, maps count */
+	LEDGER_PHYSICAL,    /* physical memory by its handle; handles, maps count; of: its name as
+			     * above; imported: nothing paid */
 	LEDGER_MAPPING,     /* by address; of: the physical memory's handle, size: bytes */
 	LEDGER_POOL,        /* a driver's pool by its handle; resource: the region it lies in */
 	LEDGER_GRAPHS,      /* a device's graph pool, by its region */
 	LEDGER_HOST,        /* pinned host memory by its address; size: bytes */
 	LEDGER_BUFFER,      /* OpenCL's memory objects */
-	LEDGER_ALLOCATION,  /* Vulkan's device memory */
+	LEDGER_ALLOCATION,  /* Vulkan's device memory; of: its device; size: its name for heirs.h, 0 none;
+			     * imported: nothing paid */
 	LEDGER_CONTEXT,     /* OpenCL's contexts: nothing paid, size: their regions */
+	LEDGER_OVERHEAD,    /* what contexts and modules take, by its region */
+	LEDGER_OPENED,      /* others' memory by the address that it has here; handles; of: name */
 };
 
 struct ledger_entry {

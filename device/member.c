@@ -5,6 +5,7 @@
 #include "accounting/member.h"
 #include "accounting/sys.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,9 +88,24 @@ static void fill(struct device_member *m, uint32_t member)
 		.seg = &segment,
 		.open = &member_of(&segment, member)->open,
 		.member = member,
-		.pid = (uint32_t)sys_getpid(),
+		.pid = member_pid(mc_load_relaxed(&member_of(&segment, member)->state)),
 	};
 	mc_store_release(&m->state, MEMBER_FOUND);
+}
+
+/* The preload library's. In another pid namespace only it knows; where it is in another link namespace, or not
+ * there, the slot is found by what this process is called. */
+extern int memctl_preload_member(uint32_t *ret_member) __attribute__((weak));
+
+static int find_slot(uint32_t *ret_member)
+{
+	uint64_t start_time = 0;
+
+	if (memctl_preload_member)
+		return memctl_preload_member(ret_member);
+	if (member_read_start_time(0, &start_time))
+		return -ESRCH;
+	return member_find(&segment, (uint32_t)sys_getpid(), start_time, ret_member);
 }
 
 /* Not cached where there is none: the child of a fork may not have joined yet. */
@@ -97,11 +113,9 @@ struct device_member *device_member_find(void)
 {
 	uint32_t unfound = 0;
 	struct device_member *m = make_page();
-	uint64_t start_time = 0;
 	uint32_t member;
 
-	if (!m || !attach() || member_read_start_time(0, &start_time) ||
-	    member_find(&segment, (uint32_t)sys_getpid(), start_time, &member))
+	if (!m || !attach() || find_slot(&member))
 		return NULL;
 	if (mc_cas_full(&m->state, &unfound, MEMBER_FINDING))
 		fill(m, member);

@@ -16,11 +16,21 @@ static struct {
 	int region;
 } known[HANDLES];
 
+/* "0000:01:00.0"; "" where this NVML does not tell. */
+static const char *address_of(struct copy *copy, nvml_device device, struct nvml_pci *pci)
+{
+	int (*ask)(nvml_device, struct nvml_pci *);
+
+	*(void **)&ask = resolve_in(copy, "nvmlDeviceGetPciInfo_v3");
+	return ask && ask(device, pci) == 0 ? pci->address : "";
+}
+
 /* Only regions that are registered: NVML alone charges nothing. */
 static int find(struct copy *copy, nvml_device device)
 {
 	int (*uuid)(nvml_device, char *, unsigned);
 	char text[96], name[REGION_NAME_MAX + 1];
+	struct nvml_pci pci = {.domain = 0};
 	struct device_member *m = device_member();
 	unsigned resource;
 
@@ -28,7 +38,9 @@ static int find(struct copy *copy, nvml_device device)
 	if (!m || !uuid || uuid(device, text, sizeof(text)) || strlen(text) > 50)
 		return -1;
 	(void)snprintf(name, sizeof(name), "cuda/%.50s/vram", text);
-	return region_find(m->actor.seg, name, &resource) ? -1 : (int)resource;
+	if (region_find_device(m->actor.seg, name, address_of(copy, device, &pci), &resource))
+		return -1;
+	return (int)resource;
 }
 
 static int region_of(struct copy *copy, nvml_device device)

@@ -83,16 +83,10 @@ static void name_by_uuid(const unsigned char uuid[16], unsigned vendor, char *na
 	strcpy(at, "/vram");
 }
 
-/* Registered by another API, which knew the address too. */
-static bool find_at(const char *address, unsigned *ret)
-{
-	return *address && region_find_alias(device_member()->actor.seg, address, ret) == 0;
-}
-
 int opencl_region(cl_handle device)
 {
 	char name[REGION_NAME_MAX + 1], address[REGION_ADDRESS_MAX + 1] = "";
-	unsigned vendor = 0, resource;
+	unsigned vendor = 0;
 	uint64_t type = 0, capacity = 0;
 	unsigned char uuid[16];
 
@@ -104,8 +98,6 @@ int opencl_region(cl_handle device)
 		address[0] = 0;
 	if (!(type & CL_TYPE_CPU) && has_uuid(device, uuid))
 		name_by_uuid(uuid, vendor, name);
-	else if (find_at(address, &resource))
-		return (int)resource;
 	else if (address[0])
 		(void)sprintf(name, "opencl/%s/vram", address);
 	else

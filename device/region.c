@@ -17,11 +17,13 @@ int device_region_meet(const char *name, const char *address, uint64_t capacity)
 
 	if (!m)
 		return -ENOTCONN;
-	if (region_find(m->actor.seg, name, &resource) == 0 &&
+	if (region_find_device(m->actor.seg, name, address, &resource) == 0 &&
 	    region_capacity(m->actor.seg, resource))
 		return (int)resource;
 	err = ask_for_region(device_member_dir(), name, address, capacity);
-	return err ? err : region_find(m->actor.seg, name, &resource) ? -ENODEV : (int)resource;
+	if (!err && region_find_device(m->actor.seg, name, address, &resource))
+		err = -ENODEV;
+	return err ? err : (int)resource;
 }
 
 void device_region_name_nvidia(const unsigned char uuid[16], char *name)

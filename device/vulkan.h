@@ -5,7 +5,8 @@
  * contract      any thread, as Vulkan allows it. The driver's results and the caller's structures
  * are passed on as they are; refused is only what a limit refuses, with
  * VK_ERROR_OUT_OF_DEVICE_MEMORY. charged       memory of types that lie in a DEVICE_LOCAL heap, as
- * many bytes as were asked for, to the device's region. Imported memory is its creator's.
+ * many bytes as were asked for, to the device's region. Imported memory is its creator's,
+ * and what comes by descriptor its heirs' (heirs.h).
  */
 #ifndef DEVICE_VULKAN_H
 #define DEVICE_VULKAN_H
@@ -31,6 +32,7 @@ struct vulkan_device {
 	void (*destroy)(vk_handle, const void *);
 	vk_result (*allocate)(vk_handle, const struct vk_allocate *, const void *, vk_memory *);
 	void (*free)(vk_handle, vk_memory, const void *);
+	vk_result (*get_fd)(vk_handle, const struct vk_get_fd *, int *); /* NULL: it has none */
 	struct vulkan_instance *instance;
 	vk_handle physical;
 	uint32_t local_types; /* a bit for each type of memory that is the device's */
@@ -52,6 +54,7 @@ void vulkan_memory_sweep(const struct vulkan_device *d);
 vk_result vulkan_allocate(vk_handle device, const struct vk_allocate *info, const void *allocator,
 			  vk_memory *ret);
 void vulkan_free(vk_handle device, vk_memory memory, const void *allocator);
+vk_result vulkan_get_fd(vk_handle device, const struct vk_get_fd *info, int *ret);
 void vulkan_show_memories(vk_handle physical, struct vk_memories *ret);
 void vulkan_show_memories2(vk_handle physical, struct vk_memories2 *ret);
 void vulkan_show_memories2_khr(vk_handle physical, struct vk_memories2 *ret);

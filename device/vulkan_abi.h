@@ -47,6 +47,18 @@ struct vk_import {
 	unsigned handle_type;
 };
 
+struct vk_import_fd {
+	struct vk_chain chain;
+	unsigned handle_type;
+	int fd;
+};
+
+struct vk_get_fd {
+	struct vk_chain chain;
+	uint64_t memory;
+	unsigned handle_type;
+};
+
 struct vk_link {
 	struct vk_link *next;
 	vk_lookup *of_instance;

@@ -2,14 +2,37 @@
 /* The layer as the loader sees it: instances, devices, and which functions are ours. */
 #include "device/vulkan.h"
 
+#include "accounting/sys.h"
+
 #include <string.h>
 
 #define EXPORT   __attribute__((visibility("default")))
-#define LIVE_MAX 1024u
 #define FILLING  1u
+#define LIVE_MAX 65535u /* a device's number is 16 bits of a ledger's key */
 
-static struct vulkan_instance instances[LIVE_MAX];
-static struct vulkan_device devices[LIVE_MAX];
+/* What lives in this process: addresses, of which only those in use get pages. */
+static struct table {
+	mc_word32 instances, devices; /* how many were in use at once, at most */
+	struct vulkan_instance instance[LIVE_MAX];
+	struct vulkan_device device[LIVE_MAX];
+} *table; /* sync: swapped from NULL */
+
+static struct table *make_table(void)
+{
+	struct table *none = NULL;
+	long at;
+
+	if (__atomic_load_n(&table, __ATOMIC_ACQUIRE))
+		return table;
+	at = sys_mmap(NULL, sizeof(*table), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (sys_is_error(at))
+		return NULL;
+	if (!__atomic_compare_exchange_n(&table, &none, (struct table *)at, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE)) /* NOLINT: the kernel's answer is an address */
+		(void)sys_munmap((void *)at, sizeof(*table));
+	return table;
+}
 
 static uint64_t key_of(vk_handle handle)
 {
@@ -19,43 +42,62 @@ static uint64_t key_of(vk_handle handle)
 struct vulkan_instance *vulkan_instance_of(vk_handle handle)
 {
 	uint64_t key = handle ? key_of(handle) : 0;
+	struct table *t = __atomic_load_n(&table, __ATOMIC_ACQUIRE);
+	unsigned n = t ? mc_load_acquire(&t->instances) : 0;
 
-	for (unsigned i = 0; key && i < LIVE_MAX; i++)
-		if (mc_load_acquire(&instances[i].key) == key)
-			return &instances[i];
+	for (unsigned i = 0; key && i < n; i++)
+		if (mc_load_acquire(&t->instance[i].key) == key)
+			return &t->instance[i];
 	return NULL;
 }
 
 struct vulkan_device *vulkan_device_of(vk_handle handle)
 {
 	uint64_t key = handle ? key_of(handle) : 0;
+	struct table *t = __atomic_load_n(&table, __ATOMIC_ACQUIRE);
+	unsigned n = t ? mc_load_acquire(&t->devices) : 0;
 
-	for (unsigned i = 0; key && i < LIVE_MAX; i++)
-		if (mc_load_acquire(&devices[i].key) == key)
-			return &devices[i];
+	for (unsigned i = 0; key && i < n; i++)
+		if (mc_load_acquire(&t->device[i].key) == key)
+			return &t->device[i];
 	return NULL;
+}
+
+static void raise_mark(mc_word32 *mark, uint32_t to)
+{
+	uint32_t seen = mc_load_relaxed(mark);
+
+	while (seen < to && !mc_cas_full(mark, &seen, to))
+		;
 }
 
 static struct vulkan_instance *claim_instance(void)
 {
-	for (unsigned i = 0; i < LIVE_MAX; i++) {
+	struct table *t = make_table();
+
+	for (unsigned i = 0; t && i < LIVE_MAX; i++) {
 		uint64_t unused = 0;
 
-		if (mc_cas_full(&instances[i].key, &unused, FILLING))
-			return &instances[i];
+		if (!mc_cas_full(&t->instance[i].key, &unused, FILLING))
+			continue;
+		raise_mark(&t->instances, i + 1);
+		return &t->instance[i];
 	}
 	return NULL;
 }
 
 static struct vulkan_device *claim_device(void)
 {
-	for (unsigned i = 0; i < LIVE_MAX; i++) {
+	struct table *t = make_table();
+
+	for (unsigned i = 0; t && i < LIVE_MAX; i++) {
 		uint64_t unused = 0;
 
-		if (mc_cas_full(&devices[i].key, &unused, FILLING)) {
-			devices[i].number = i;
-			return &devices[i];
-		}
+		if (!mc_cas_full(&t->device[i].key, &unused, FILLING))
+			continue;
+		raise_mark(&t->devices, i + 1);
+		t->device[i].number = i;
+		return &t->device[i];
 	}
 	return NULL;
 }
@@ -145,6 +187,7 @@ static void fill_device(struct vulkan_device *d, vk_handle handle, vk_lookup *lo
 	*(void **)&d->destroy = lookup(handle, "vkDestroyDevice");
 	*(void **)&d->allocate = lookup(handle, "vkAllocateMemory");
 	*(void **)&d->free = lookup(handle, "vkFreeMemory");
+	*(void **)&d->get_fd = lookup(handle, "vkGetMemoryFdKHR");
 	d->local_types = local_types(d->instance, d->physical);
 	mc_store_relaxed(&d->region, 0);
 	mc_store_release(&d->key, key_of(handle));
@@ -214,6 +257,7 @@ static const struct row of_devices[] = {
 	{"vkDestroyDevice", (vk_function)destroy_device},
 	{"vkAllocateMemory", (vk_function)vulkan_allocate},
 	{"vkFreeMemory", (vk_function)vulkan_free},
+	{"vkGetMemoryFdKHR", (vk_function)vulkan_get_fd},
 };
 
 static const struct row of_instances[] = {

@@ -2,6 +2,8 @@
 /* Vulkan's memory objects: charged when they are made, given back when they or their device go. */
 #include "device/vulkan.h"
 
+#include "device/heirs.h"
+
 #include "accounting/region.h"
 #include "accounting/sys.h"
 
@@ -138,6 +140,65 @@ static void keep(const struct vulkan_device *d, vk_memory memory, int resource,
 		(void)ledger_put(&e);
 }
 
+/* ---- what goes through descriptors */
+
+static uint64_t name_of_import(const struct vk_allocate *info)
+{
+	for (const struct vk_chain *c = info->chain.next; c; c = c->next)
+		if (c->type == VK_IMPORT_FD && is_import(c))
+			return heirs_name_of_descriptor(((const struct vk_import_fd *)c)->fd);
+	return 0;
+}
+
+/* The descriptor is the driver's afterwards: its name is read before. */
+static vk_result import(const struct vulkan_device *d, vk_handle device, const struct vk_allocate *info,
+			const void *allocator, vk_memory *ret)
+{
+	struct ledger_entry e = {.of = d->number,
+				 .size = name_of_import(info),
+				 .kind = LEDGER_ALLOCATION,
+				 .resource = -1};
+	vk_result result = d->allocate(device, info, allocator, ret);
+
+	if (result || !e.size || !heirs_borrow(&e.size))
+		return result;
+	e.key = key_of(d, *ret);
+	(void)ledger_put(&e);
+	return result;
+}
+
+static bool set_name(struct ledger_entry *e, void *name)
+{
+	e->size = *(uint64_t *)name;
+	return false;
+}
+
+vk_result vulkan_get_fd(vk_handle device, const struct vk_get_fd *info, int *ret)
+{
+	struct vulkan_device *d = vulkan_device_of(device);
+	vk_result result = d->get_fd(device, info, ret);
+	struct ledger_entry e;
+
+	if (result || !ledger_find(LEDGER_ALLOCATION, key_of(d, info->memory), &e))
+		return result;
+	if (!e.size) {
+		e.size = heirs_lend_by_number(&e);
+		(void)ledger_change(LEDGER_ALLOCATION, e.key, set_name, &e.size, NULL);
+	}
+	if (!e.size || !heirs_sign(*ret, e.size))
+		device_member_mark_partial();
+	return result;
+}
+
+static void give(const struct ledger_entry *e)
+{
+	if (e->size)
+		heirs_leave(e->size);
+	device_charge_return(&e->paid);
+}
+
+/* ---- allocating and freeing */
+
 vk_result vulkan_allocate(vk_handle device, const struct vk_allocate *info, const void *allocator,
 			  vk_memory *ret)
 {
@@ -149,7 +210,8 @@ vk_result vulkan_allocate(vk_handle device, const struct vk_allocate *info, cons
 	int resource;
 
 	if (!ret || !is_charged(d, info))
-		return d->allocate(device, info, allocator, ret);
+		return ret && info ? import(d, device, info, allocator, ret)
+				   : d->allocate(device, info, allocator, ret);
 	resource = region_of(d);
 	bytes = info->size;
 	if (!device_charge_reserve(&charge, resource, bytes))
@@ -173,7 +235,7 @@ void vulkan_free(vk_handle device, vk_memory memory, const void *allocator)
 
 	d->free(device, memory, allocator);
 	if (known)
-		device_charge_return(&e.paid);
+		give(&e);
 }
 
 static void sweep_one(const struct vulkan_device *d, uint64_t key)
@@ -182,7 +244,7 @@ static void sweep_one(const struct vulkan_device *d, uint64_t key)
 
 	if (ledger_find(LEDGER_ALLOCATION, key, &e) && e.of == d->number &&
 	    ledger_take(LEDGER_ALLOCATION, key, &e))
-		device_charge_return(&e.paid);
+		give(&e);
 }
 
 void vulkan_memory_sweep(const struct vulkan_device *d)

@@ -105,13 +105,26 @@ int census_read(struct memctl *m, bool thorough, struct census_copy *c)
 	return err;
 }
 
+static int find(const struct census_copy *c, const char *key, const char *region, const char *field)
+{
+	for (uint32_t i = 0; i < c->columns; i++) {
+		const struct census_column *column = &c->census->column[i];
+
+		if (strcmp(column->key, key) == 0 && strcmp(column->region, region) == 0 &&
+		    strcmp(column->field, field) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
 int census_find(const struct census_copy *c, const char *key, const char *field)
 {
-	for (uint32_t i = 0; i < c->columns; i++)
-		if (strcmp(c->census->column[i].key, key) == 0 &&
-		    strcmp(c->census->column[i].field, field) == 0)
-			return (int)i;
-	return -1;
+	return find(c, key, "", field);
+}
+
+int census_find_region(const struct census_copy *c, const char *key, const char *region)
+{
+	return find(c, key, region, "");
 }
 
 void census_free(struct census_copy *c)

@@ -20,6 +20,7 @@ int census_read(struct memctl *m, bool thorough, struct census_copy *c);
 
 /* The column of a key and field ("": none), or -1. */
 int census_find(const struct census_copy *c, const char *key, const char *field);
+int census_find_region(const struct census_copy *c, const char *key, const char *region);
 
 static inline const struct census_row *census_at(const struct census_copy *c, uint32_t i)
 {

@@ -5,6 +5,8 @@
 #include "memctl/client.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOOK_MS 1000
+#define AGAIN_S 1 /* after a request that failed */
 
 enum { KEY_JSON = 0x300 };
 
@@ -156,17 +158,33 @@ static int ask(struct memctl *m, const char *group, struct wish *w)
 	return client_pages(m, request, on_page, w);
 }
 
-/* The past, then each second what is new. A daemon that has gone is waited for: the next has the
- * same list. */
+/* Woken by the daemon's word, or when nobody reads what is printed. A daemon that has gone is
+ * waited for: the next has the same list, and the subscription wakes once when it is there. False:
+ * that is all. */
+static bool sleep_until_told(struct memctl *m, int fd)
+{
+	struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+	struct memctl_notice notice;
+
+	while (poll(p, 2, -1) < 0)
+		if (errno != EINTR)
+			return false;
+	return !p[1].revents && memctl_notice(m, fd, &notice) == 0;
+}
+
+/* To the root, which is never removed: a group of this name may come again. */
 static int follow(struct memctl *m, const char *group, struct wish *w)
 {
-	for (;;) {
+	int fd = memctl_subscribe(m, "/", "history");
+
+	if (fd < 0)
+		return fd;
+	do {
+		while (ask(m, group, w))
+			(void)sleep(AGAIN_S);
 		(void)fflush(stdout);
-		if (ferror(stdout))
-			return 0;
-		(void)usleep(LOOK_MS * 1000);
-		(void)ask(m, group, w);
-	}
+	} while (!ferror(stdout) && sleep_until_told(m, fd));
+	return 0;
 }
 
 int cmd_events(int argc, char **argv)

@@ -3,6 +3,9 @@
 #include "memctl/command.h"
 #include "memctl/values.h"
 
+#include <ctype.h>
+#include <stdio.h>
+
 static const struct table_column columns[] = {
 	{ "key", TABLE_TEXT, "the key" },
 	{ "value", TABLE_TEXT, "what it is worth" },
@@ -41,10 +44,24 @@ static int print_lines(const struct values *v, struct output *o, bool one_key)
 	return bad;
 }
 
+/* A report has lines; of what else a terminal would obey, nothing is printed. */
+static bool print_report(const struct values *v, const struct command_words *w)
+{
+	if (w->output.format != OUTPUT_TABLE || w->output.fields || w->count != 2 || v->n != 1 || v->row->value.is_number ||
+	    v->row->value.field)
+		return false;
+	for (const char *p = v->row->value.text; *p; p++)
+		(void)putchar(iscntrl((unsigned char)*p) && *p != '\n' ? '?' : *p);
+	(void)putchar('\n');
+	return true;
+}
+
 static int print(const struct values *v, const struct command_words *w)
 {
 	struct output o = w->output;
 
+	if (print_report(v, w))
+		return 0;
 	switch (o.format) {
 	case OUTPUT_JSON:
 	case OUTPUT_JSONL:

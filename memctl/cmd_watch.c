@@ -99,7 +99,7 @@ static const struct command_usage usage = {
 	.prints = true,
 	.most = -1,
 	.more = "EVENT is usage:SIZE, pressure:LEVEL[,MODE] (low, medium, critical; default, hierarchy, "
-		"local), oom, events, stall:some|full:STALL_US:WINDOW_US, removed, memsw:SIZE, "
+		"local), oom, events, history, stall:some|full:STALL_US:WINDOW_US, removed, memsw:SIZE, "
 		"dmem:REGION:SIZE or dmem-pressure:REGION:LEVEL[,MODE]. Fields: time, group, event, fired, "
 		"current, missed. Exits with 124 when --timeout came before --count.",
 };

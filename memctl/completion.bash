@@ -29,7 +29,7 @@ _memctl_words() { # COMMAND CURRENT PREVIOUS
 	watch:*:watch) _memctl_groups ;;
 	watch:*:--exec | watch:*:--count | watch:*:--timeout) ;;
 	watch:*::) echo low medium critical some: full: ;;
-	watch:*) echo usage: memsw: pressure: oom events stall: removed dmem: dmem-pressure: ;;
+	watch:*) echo usage: memsw: pressure: oom events history stall: removed dmem: dmem-pressure: ;;
 	get:*:get | set:*:set) _memctl_groups ;;
 	get:*) _memctl_keys ;;
 	set:*) _memctl_keys | sed 's/$/=/' ;;

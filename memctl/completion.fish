@@ -37,7 +37,7 @@ complete -c memctl -n '__memctl_at 0 get set create rm ls tree stat ps kill recl
 complete -c memctl -n '__memctl_at more rm' -a '(__memctl_groups)'
 complete -c memctl -n '__memctl_at more get' -a '(__memctl_keys)'
 complete -c memctl -n '__memctl_at more set create' -a '(__memctl_keys)='
-complete -c memctl -n '__memctl_at more watch' -a 'usage: pressure: stall: oom events removed'
+complete -c memctl -n '__memctl_at more watch' -a 'usage: memsw: pressure: stall: dmem: dmem-pressure: oom events history removed'
 complete -c memctl -n '__memctl_at 0 move' -a '(__memctl_pids)'
 complete -c memctl -n '__memctl_at 1 move' -a '(__memctl_groups)'
 complete -c memctl -n '__memctl_at any daemon' -a 'start stop status'

@@ -64,8 +64,8 @@ _memctl() {
 		if ((CURRENT == 3)); then
 			_memctl_groups
 		else
-			compadd oom events removed
-			compadd -S '' usage: pressure: stall: memsw:
+			compadd oom events history removed
+			compadd -S '' usage: pressure: stall: memsw: dmem: dmem-pressure:
 		fi ;;
 	*) _memctl_groups ;;
 	esac

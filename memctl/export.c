@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define NAME_MAX_BYTES 128
-#define LINE_MAX_BYTES (NAME_MAX_BYTES + GROUP_PATH_MAX + 160)
+#define LINE_MAX_BYTES (NAME_MAX_BYTES + GROUP_PATH_MAX + REGION_NAME_MAX + 160)
 
 /* ---- text
  * ------------------------------------------------------------------------------------------------------
@@ -222,11 +222,12 @@ static void print_head(struct export_text *t, const char *name, const char *unit
 /* What stands between the group and the value. */
 static void print_label(const struct census_column *c, char *buf, size_t size)
 {
+	int n = *c->region ? snprintf(buf, size, ",region=\"%s\"", c->region) : 0;
+
 	if (c->kind == CENSUS_WORD || !*c->field)
-		(void)snprintf(buf, size, "} ");
+		(void)snprintf(buf + n, size - (size_t)n, "} ");
 	else
-		(void)snprintf(buf, size, ",%s=\"%s\"} ",
-			       strncmp(c->key, "dmem.", 5) == 0 ? "region" : "item", c->field);
+		(void)snprintf(buf + n, size - (size_t)n, ",item=\"%s\"} ", c->field);
 }
 
 static char *append_word(char *at, const struct census_column *c, uint64_t v)
@@ -245,7 +246,7 @@ static void print_column(const struct census_copy *c, uint32_t column, const str
 {
 	const struct census_column *head = &c->census->column[column];
 	size_t name_size = strlen(name), label_size;
-	char label[96];
+	char label[sizeof(head->region) + sizeof(head->field) + 32];
 
 	print_label(head, label, sizeof(label));
 	label_size = strlen(label);

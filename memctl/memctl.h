@@ -185,10 +185,12 @@ int memctl_self_usage(struct memctl_self_usage *ret);
 /* Gives up to `bytes` back, by free or by unmapping, and returns how many. */
 typedef uint64_t memctl_shrinker_fn(void *arg, uint64_t bytes);
 
-/* `fn` is called when memory is short in a group of this process and what the heap does not use was not enough: in a
- * thread of the library's own, one shrinker at a time, with all signals blocked. It may not wait for what another thread
- * does inside malloc, fork, setuid or the like (they wait for the shrinker), so locks that are held there it takes by
- * trylock; nor may it register or unregister. After fork the child has the same shrinkers. -ENOSPC: there are 64. */
+/* `fn` is called when memory is short in a group of this process, the host's or a device's, and what the heap or the
+ * device's driver does not use was not enough: in a thread of the library's own, one shrinker at a time, with all signals
+ * blocked. It may not wait for what another thread does inside malloc, fork, setuid or the like (they wait for the
+ * shrinker), so locks that are held there it takes by trylock; nor may it register or unregister. What it gives back of a
+ * device counts as well; which memory is short it is not told. After fork the child has the same shrinkers. -ENOSPC:
+ * there are 64. */
 int memctl_shrinker_register(memctl_shrinker_fn *fn, void *arg);
 
 /* Not called any more, nor running, when this returns. */

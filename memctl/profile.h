@@ -25,6 +25,9 @@ enum profile_value {
 	PROFILE_PEAK_COUNT,
 	PROFILE_SAMPLES,
 	PROFILE_LIVE_SAMPLES,
+	PROFILE_LIVE_VARIANCE, /* of the bytes, in bytes^2 */
+	PROFILE_VARIANCE,
+	PROFILE_PEAK_VARIANCE,
 	PROFILE_VALUES,
 };
 
@@ -50,7 +53,7 @@ struct profile {
 	uint32_t *stack_index;
 	size_t stack_index_room;
 	char *group;
-	double rate;
+	double rate, finest; /* bytes between two samples on average: at most, at least */
 	unsigned processes, running, unheaped; /* unheaped: they have their own malloc */
 	double lost, untold;
 	bool is_difference;
@@ -81,9 +84,18 @@ void profile_sort(struct profile *p, enum profile_by by);
 /* b minus a. */
 struct profile *profile_subtract(const struct profile *a, const struct profile *b, enum profile_by by);
 
+/* The group that a process is in now, which a picture says only from its next sample on; NULL: not known. */
+typedef const char *(*profile_where_fn)(uint32_t pid, void *arg);
+
 /* The pictures of the group's processes and of all below it, in the runtime directory. NULL with a sentence on stderr:
  * there are none. since_ns: CLOCK_MONOTONIC; older ones are left out. */
-struct profile *profile_read(const char *command, const char *dir, const char *group, uint64_t since_ns);
+struct profile_wish {
+	const char *dir, *group;
+	uint64_t since_ns;
+	profile_where_fn where;
+	void *arg;
+};
+struct profile *profile_read(const char *command, const struct profile_wish *wish);
 
 /* What profile_write_json wrote. NULL with a sentence. */
 struct profile *profile_read_json(const char *command, const char *path);

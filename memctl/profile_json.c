@@ -55,6 +55,7 @@ void profile_write_json(const struct profile *p, const struct profile_look *look
 
 	(void)look;
 	(void)json_object_set_new(o, "rate", number(p->rate));
+	(void)json_object_set_new(o, "finest_rate", number(p->finest));
 	for (size_t i = 0; i < p->frames; i++)
 		(void)json_array_append_new(frames, frame_json(&p->frame[i]));
 	for (size_t i = 0; i < p->stacks; i++)
@@ -116,6 +117,7 @@ static void read_all(struct profile *p, const json_t *o)
 	if (!number_of)
 		return;
 	p->rate = json_number_value(json_object_get(o, "rate"));
+	p->finest = json_number_value(json_object_get(o, "finest_rate"));
 	p->processes = (unsigned)json_integer_value(json_object_get(o, "processes"));
 	p->running = (unsigned)json_integer_value(json_object_get(o, "running"));
 	read_frames(p, frames, number_of);

@@ -44,13 +44,16 @@ struct reading {
 	size_t seen_room, seens;
 };
 
-/* ---- files ------------------------------------------------------------------------------------------------ */
+/* ---- files
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static bool is_below(const char *path, const char *group)
 {
 	size_t n = strlen(group);
 
-	return strcmp(group, "/") == 0 || (strncmp(path, group, n) == 0 && (path[n] == 0 || path[n] == '/'));
+	return strcmp(group, "/") == 0 ||
+	       (strncmp(path, group, n) == 0 && (path[n] == 0 || path[n] == '/'));
 }
 
 static bool map(int at, const char *name, struct picture *ret)
@@ -96,55 +99,65 @@ static bool is_replaced(const struct picture *p, const struct picture *all, size
 	const struct stacks_header *h = p->s.header;
 
 	for (size_t i = 0; i < n; i++)
-		if (all[i].s.header->pid == h->pid && all[i].s.header->start_time == h->start_time &&
+		if (all[i].s.header->pid == h->pid &&
+		    all[i].s.header->start_time == h->start_time &&
 		    all[i].s.header->opened_ns > h->opened_ns)
 			return true;
 	return false;
 }
 
-static size_t map_all(const char *dir, const char *group, uint64_t since_ns, struct picture *all)
+static bool is_wished(const struct picture *p, const struct profile_wish *wish)
+{
+	const struct stacks_header *h = p->s.header;
+	const char *now = p->runs ? wish->where(h->pid, wish->arg) : NULL;
+
+	return h->opened_ns >= wish->since_ns && memchr(h->group, 0, sizeof(h->group)) &&
+	       is_below(now ? now : h->group, wish->group);
+}
+
+static size_t map_all(const struct profile_wish *wish, struct picture *all)
 {
 	char path[512];
 	size_t n = 0;
 	int at;
 
-	(void)snprintf(path, sizeof(path), "%s/%s", dir, STACKS_DIRECTORY);
+	(void)snprintf(path, sizeof(path), "%s/%s", wish->dir, STACKS_DIRECTORY);
 	at = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (at < 0)
 		return 0;
 	for (unsigned i = 0; i < STACKS_FILES; i++) {
-		struct picture p = { 0 };
+		struct picture p = {0};
 		char name[16];
 
 		(void)snprintf(name, sizeof(name), "%u", i);
 		if (!map(at, name, &p))
 			continue;
-		if (p.s.header->opened_ns < since_ns || !memchr(p.s.header->group, 0, sizeof(p.s.header->group)) ||
-		    !is_below(p.s.header->group, group)) {
-			(void)munmap(p.s.header, STACKS_SIZE);
-			continue;
-		}
 		look(&p);
-		all[n++] = p;
+		if (is_wished(&p, wish))
+			all[n++] = p;
+		else
+			(void)munmap(p.s.header, STACKS_SIZE);
 	}
 	(void)close(at);
 	return n;
 }
 
-/* ---- frames ----------------------------------------------------------------------------------------------- */
+/* ---- frames
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static void keep_frame(const struct symbols_frame *f, void *arg)
 {
 	struct reading *r = arg;
 
 	if (r->frames < FRAMES_MAX)
-		r->frame[r->frames++] =
-			profile_frame(r->profile, f->function, f->file ? f->file : "", f->line, f->module);
+		r->frame[r->frames++] = profile_frame(r->profile, f->function,
+						      f->file ? f->file : "", f->line, f->module);
 }
 
 static void keep_unknown(struct reading *r, uint64_t address)
 {
-	struct symbols_frame f = { .module = "" };
+	struct symbols_frame f = {.module = ""};
 	char text[32];
 
 	(void)snprintf(text, sizeof(text), "0x%llx", (unsigned long long)address);
@@ -180,7 +193,8 @@ static struct symbols_module *open_module(struct reading *r, int i)
 	return p->module[i];
 }
 
-static struct found *found_at(const struct reading *r, const struct symbols_module *m, uint64_t address)
+static struct found *found_at(const struct reading *r, const struct symbols_module *m,
+			      uint64_t address)
 {
 	size_t i = (address * 0x9e3779b97f4a7c15ull ^ (uintptr_t)m >> 4) % r->room;
 
@@ -230,7 +244,10 @@ static void find(struct reading *r, struct symbols_module *m, uint64_t address)
 		r->seen_room = r->seen_room * 2 + FRAMES_MAX;
 		r->seen = must(realloc(r->seen, r->seen_room * sizeof(*r->seen)));
 	}
-	*f = (struct found){ .module = m, .address = address, .first = (uint32_t)r->seens, .n = r->frames - before };
+	*f = (struct found){.module = m,
+			    .address = address,
+			    .first = (uint32_t)r->seens,
+			    .n = r->frames - before};
 	memcpy(r->seen + r->seens, r->frame + before, f->n * sizeof(*r->seen));
 	r->seens += f->n;
 	r->used++;
@@ -255,7 +272,8 @@ static bool read_text(struct reading *r, uint64_t frame)
 	const char *file = p->s.text + at;
 	const char *end = p->s.text + p->texts;
 	const char *name = at < p->texts ? memchr(file, 0, (size_t)(end - file)) : NULL;
-	struct symbols_frame f = { .file = file, .line = (int)stacks_frame_line(frame), .module = "python" };
+	struct symbols_frame f = {
+		.file = file, .line = (int)stacks_frame_line(frame), .module = "python"};
 
 	if (!name || !memchr(name + 1, 0, (size_t)(end - name - 1)))
 		return false;
@@ -266,11 +284,12 @@ static bool read_text(struct reading *r, uint64_t frame)
 
 static bool is_evaluation(const struct reading *r, unsigned from)
 {
-	return r->frames > from &&
-	       strncmp(r->profile->frame[r->frame[r->frames - 1]].function, "_PyEval_EvalFrame", 17) == 0;
+	return r->frames > from && strncmp(r->profile->frame[r->frame[r->frames - 1]].function,
+					   "_PyEval_EvalFrame", 17) == 0;
 }
 
-/* Native frames come first, then the interpreter's: those that one evaluation carried out take its place. */
+/* Native frames come first, then the interpreter's: those that one evaluation carried out take its
+ * place. */
 static void read_stack(struct reading *r, uint32_t site, const uint64_t *frame, unsigned n)
 {
 	unsigned native = 0, text;
@@ -295,12 +314,19 @@ static void read_stack(struct reading *r, uint32_t site, const uint64_t *frame, 
 		(void)read_text(r, frame[text++]);
 }
 
-/* ---- sites ------------------------------------------------------------------------------------------------ */
+/* ---- sites
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* Counters move while they are read: a little below 0 is 0. */
 static double number(uint64_t n)
 {
 	return (int64_t)n < 0 ? 0 : (double)n;
+}
+
+static double variance(uint64_t spread)
+{
+	return number(spread) * 65536;
 }
 
 static void read_site(struct reading *r, uint32_t i, bool lives)
@@ -310,24 +336,31 @@ static void read_site(struct reading *r, uint32_t i, bool lives)
 	unsigned n = s->frames;
 	double value[PROFILE_VALUES] = {
 		[PROFILE_LIVE_BYTES] = lives ? number(mc_load_relaxed(&s->live_bytes)) : 0,
-		[PROFILE_LIVE_COUNT] = lives ? number(mc_load_relaxed(&s->live_count)) / STACKS_COUNT_ONE : 0,
+		[PROFILE_LIVE_COUNT] =
+			lives ? number(mc_load_relaxed(&s->live_count)) / STACKS_COUNT_ONE : 0,
 		[PROFILE_BYTES] = number(mc_load_relaxed(&s->bytes)),
 		[PROFILE_COUNT] = number(mc_load_relaxed(&s->count)) / STACKS_COUNT_ONE,
 		[PROFILE_PEAK_BYTES] = number(mc_load_relaxed(&s->peak_bytes)),
 		[PROFILE_PEAK_COUNT] = number(mc_load_relaxed(&s->peak_count)) / STACKS_COUNT_ONE,
 		[PROFILE_SAMPLES] = mc_load_relaxed(&s->samples),
 		[PROFILE_LIVE_SAMPLES] = lives ? mc_load_relaxed(&s->live_samples) : 0,
+		[PROFILE_LIVE_VARIANCE] = lives ? variance(mc_load_relaxed(&s->live_spread)) : 0,
+		[PROFILE_VARIANCE] = variance(mc_load_relaxed(&s->spread)),
+		[PROFILE_PEAK_VARIANCE] = variance(mc_load_relaxed(&s->peak_spread)),
 	};
 
-	if (mc_load_relaxed(&s->samples) == 0 || s->first > STACKS_FRAMES || n > STACKS_FRAMES - s->first)
+	if (mc_load_relaxed(&s->samples) == 0 || s->first > STACKS_FRAMES ||
+	    n > STACKS_FRAMES - s->first)
 		return;
 	r->frames = 0;
 	if (i == 0)
-		keep_frame(&(struct symbols_frame){ .function = "(no room for more stacks)", .module = "" }, r);
+		keep_frame(&(struct symbols_frame){.function = "(no room for more stacks)",
+						   .module = ""},
+			   r);
 	else
 		read_stack(r, i, p->s.frame + s->first, n);
 	if (s->cut)
-		keep_frame(&(struct symbols_frame){ .function = "(stack cut)", .module = "" }, r);
+		keep_frame(&(struct symbols_frame){.function = "(stack cut)", .module = ""}, r);
 	profile_add(r->profile, s->kind < STACKS_KINDS ? s->kind : 0, r->frame, r->frames, value);
 }
 
@@ -346,24 +379,27 @@ static void read_picture(struct reading *r, struct picture *p, bool lives)
 	r->profile->running += p->runs;
 	r->profile->unheaped += h->no_heap != 0;
 	r->profile->rate = (double)h->rate;
+	r->profile->finest = (double)h->finest;
 	r->profile->lost += number(mc_load_relaxed(&h->lost));
 	r->profile->untold += number(mc_load_relaxed(&h->untold));
 }
 
-struct profile *profile_read(const char *command, const char *dir, const char *group, uint64_t since_ns)
+struct profile *profile_read(const char *command, const struct profile_wish *wish)
 {
 	static struct picture all[STACKS_FILES];
-	size_t n = map_all(dir, group, since_ns, all);
+	size_t n = map_all(wish, all);
 	struct reading *r = calloc(1, sizeof(*r));
 	struct profile *p;
 
 	if (n == 0 || !r) {
-		(void)say_failed(command, "no call sites were recorded in %s; start its programs with 'memctl run --profile'",
-				 group);
+		(void)say_failed(command,
+				 "no call sites were recorded in %s; start its programs with "
+				 "'memctl run --profile'",
+				 wish->group);
 		free(r);
 		return NULL;
 	}
-	p = r->profile = profile_new(group);
+	p = r->profile = profile_new(wish->group);
 	r->symbols = symbols_new();
 	for (size_t i = 0; i < n; i++)
 		read_picture(r, &all[i], !is_replaced(&all[i], all, n));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A profile for people: the largest sites, each with its stack. And folded: a line a stack, for other tools. */
+/* A profile for people: the largest sites, each with its stack. And folded: a line a stack, for
+ * other tools. */
 #include "memctl/profile.h"
 
 #include "accounting/stacks.h"
@@ -9,27 +10,22 @@
 
 #define SHOWN_DEPTH 12 /* frames of a stack; the innermost say most */
 
-static const char *const by_words[] = { "LIVE", "ALLOCATED", "PEAK" };
+static const char *const by_words[] = {"LIVE", "ALLOCATED", "PEAK"};
 
-/* Half the width of the interval that holds the truth 19 times of 20, as a part of the number; below 0: unknown.
- * What is large enough to be sampled always has none. */
+/* Half the width of the interval that holds the truth 19 times of 20, as a part of the number;
+ * below 0: unknown. What is large enough to be sampled always has none. */
 static double doubt_of(const struct profile_stack *s, enum profile_by by)
 {
-	double n = by == PROFILE_BY_ALLOCATED ? s->value[PROFILE_SAMPLES] : s->value[PROFILE_LIVE_SAMPLES];
-	double count = by == PROFILE_BY_ALLOCATED ? s->value[PROFILE_COUNT] : s->value[PROFILE_LIVE_COUNT];
+	double bytes = profile_bytes(s, by);
+	double variance = s->value[by == PROFILE_BY_LIVE   ? PROFILE_LIVE_VARIANCE
+				   : by == PROFILE_BY_PEAK ? PROFILE_PEAK_VARIANCE
+							   : PROFILE_VARIANCE];
 
-	if (by == PROFILE_BY_PEAK && s->value[PROFILE_LIVE_BYTES] < s->value[PROFILE_PEAK_BYTES]) {
-		n = s->value[PROFILE_COUNT] > 0
-			    ? s->value[PROFILE_SAMPLES] * s->value[PROFILE_PEAK_COUNT] / s->value[PROFILE_COUNT]
-			    : 0;
-		count = s->value[PROFILE_PEAK_COUNT];
-	}
-	if (n <= 0 || count <= 0)
-		return -1;
-	return n >= count ? 0 : 1.96 * sqrt((1 - n / count) / n);
+	return bytes > 0 ? 1.96 * sqrt(variance > 0 ? variance : 0) / bytes : -1;
 }
 
-static void write_doubt(const struct profile *p, const struct profile_stack *s, enum profile_by by, FILE *to)
+static void write_doubt(const struct profile *p, const struct profile_stack *s, enum profile_by by,
+			FILE *to)
 {
 	double doubt = p->is_difference ? -1 : doubt_of(s, by);
 
@@ -60,7 +56,8 @@ static void write_frame(const struct profile_frame *f, const char *indent, unsig
 		fprintf(to, "%s%s%s\n", indent, f->function, place);
 }
 
-static void write_stack(const struct profile *p, const struct profile_stack *s, unsigned width, FILE *to)
+static void write_stack(const struct profile *p, const struct profile_stack *s, unsigned width,
+			FILE *to)
 {
 	unsigned n = s->frames <= SHOWN_DEPTH + 1 ? s->frames : SHOWN_DEPTH;
 
@@ -75,21 +72,27 @@ static void write_stack(const struct profile *p, const struct profile_stack *s, 
 static void write_title(const struct profile *p, enum profile_by by, FILE *to)
 {
 	char a[PROFILE_SIZE_BUF], b[PROFILE_SIZE_BUF], c[PROFILE_SIZE_BUF], rate[PROFILE_SIZE_BUF];
-	struct profile plain = { 0 };
+	struct profile plain = {0};
 
 	fprintf(to, "%s: %s live, %s at the peak, %s allocated in all", p->group,
-		profile_size(profile_total(p, PROFILE_BY_LIVE), p, a), profile_size(profile_total(p, PROFILE_BY_PEAK), p, b),
+		profile_size(profile_total(p, PROFILE_BY_LIVE), p, a),
+		profile_size(profile_total(p, PROFILE_BY_PEAK), p, b),
 		profile_size(profile_total(p, PROFILE_BY_ALLOCATED), p, c));
 	if (p->is_difference) {
 		fprintf(to, " (changes)\n");
 	} else {
-		fprintf(to, "\n%u process%s, %u of them running; one sample every %s\n", p->processes,
-			p->processes == 1 ? "" : "es", p->running, profile_size(p->rate, &plain, rate));
+		fprintf(to, "\n%u process%s, %u of them running; one sample every %s", p->processes,
+			p->processes == 1 ? "" : "es", p->running,
+			profile_size(p->finest, &plain, rate));
+		fprintf(to, " to %s\n", profile_size(p->rate, &plain, rate));
 	}
 	if (p->unheaped)
-		fprintf(to, "%u with another malloc: their heap is not here, only what they mapped\n", p->unheaped);
+		fprintf(to,
+			"%u with another malloc: their heap is not here, only what they mapped\n",
+			p->unheaped);
 	if (p->lost > 0)
-		fprintf(to, "%s found no room for their stacks\n", profile_size(p->lost, &plain, a));
+		fprintf(to, "%s found no room for their stacks\n",
+			profile_size(p->lost, &plain, a));
 	if (p->untold > 0)
 		fprintf(to, "%.0f mappings could not be followed\n", p->untold);
 	(void)by;
@@ -105,8 +108,8 @@ void profile_write_text(const struct profile *p, const struct profile_look *look
 	const char *plain = look->colour ? "\033[0m" : "";
 
 	write_title(p, look->by, to);
-	fprintf(to, "\n%s%12s %6s %12s %7s  %s%s\n", bold, by_words[look->by], "", "BLOCKS", p->is_difference ? "" : "DOUBT",
-		"KIND, STACK", plain);
+	fprintf(to, "\n%s%12s %6s %12s %7s  %s%s\n", bold, by_words[look->by], "", "BLOCKS",
+		p->is_difference ? "" : "DOUBT", "KIND, STACK", plain);
 	for (size_t i = 0; i < p->stacks; i++) {
 		const struct profile_stack *s = &p->stack[i];
 		double bytes = profile_bytes(s, look->by);
@@ -120,7 +123,7 @@ void profile_write_text(const struct profile *p, const struct profile_look *look
 		}
 		fprintf(to, "%s%12s %5.1f%% %12.0f%s", bold, profile_size(bytes, p, size),
 			fabs(total) > 0 && !p->is_difference ? 100 * bytes / total
-			: s->before > 0			     ? 100 * bytes / s->before
+			: s->before > 0                      ? 100 * bytes / s->before
 							     : 100.0,
 			profile_count(s, look->by), plain);
 		write_doubt(p, s, look->by, to);
@@ -128,10 +131,13 @@ void profile_write_text(const struct profile *p, const struct profile_look *look
 		write_stack(p, s, look->width, to);
 	}
 	if (left)
-		fprintf(to, "%12s  in %zu more stacks (--top 0 shows all)\n", profile_size(rest, p, size), left);
+		fprintf(to, "%12s  in %zu more stacks (--top 0 shows all)\n",
+			profile_size(rest, p, size), left);
 }
 
-/* ---- folded ----------------------------------------------------------------------------------------------- */
+/* ---- folded
+ * -----------------------------------------------------------------------------------------------
+ */
 
 /* Semicolons separate frames, the last blank the number. */
 static void write_name(const struct profile_frame *f, FILE *to)

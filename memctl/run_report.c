@@ -118,13 +118,18 @@ static void read_refusal(const struct run_report *r, const char *dir, const char
 		read_comm(ret->pid, ret->comm, sizeof(ret->comm));
 }
 
-/* With another policy a charge that met the limit has waited, or somebody was killed for it. */
-static uint64_t refused_at(const struct run_report *r, unsigned level)
+static uint64_t met_at(const struct run_report *r, unsigned level)
 {
 	uint64_t before = r->before.level[level].oom;
 	uint64_t after = r->after.level[level].oom;
 
-	return r->after.level[level].fails && after > before ? after - before : 0;
+	return after > before ? after - before : 0;
+}
+
+/* With another policy a charge that met the limit has waited, or somebody was killed for it. */
+static uint64_t refused_at(const struct run_report *r, unsigned level)
+{
+	return r->after.level[level].fails ? met_at(r, level) : 0;
 }
 
 /* At groups below ours, which somebody made while COMMAND ran. */
@@ -133,7 +138,7 @@ static uint64_t refused_below(const struct run_report *r)
 	uint64_t before = r->before.level[0].oom_below;
 	uint64_t all =
 		r->after.level[0].oom_below > before ? r->after.level[0].oom_below - before : 0;
-	uint64_t own = refused_at(r, 0);
+	uint64_t own = met_at(r, 0);
 
 	return all > own ? all - own : 0;
 }
@@ -196,9 +201,10 @@ static void print_refusals(FILE *to, const struct run_report *r, const char *dir
 	while (run_group_up(path) && ++level < r->after.n);
 	if (refused_below(r))
 		(void)fprintf(to,
-			      "memctl: groups below %s refused %llu charges; 'memctl stat' of each "
+			      "memctl: groups below %s refused %llu charge%s; 'memctl stat' of each "
 			      "says which\n",
-			      r->group->path, (unsigned long long)refused_below(r));
+			      r->group->path, (unsigned long long)refused_below(r),
+			      refused_below(r) == 1 ? "" : "s");
 	if (refused_in_all(r))
 		print_advice(to, r);
 }

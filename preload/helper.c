@@ -7,6 +7,7 @@
 #include "accounting/reclaim.h"
 #include "accounting/sys.h"
 #include "preload/cold.h"
+#include "preload/devices.h"
 #include "preload/heap.h"
 #include "preload/real.h"
 #include "preload/self.h"
@@ -24,6 +25,7 @@
 
 #define STACK_SIZE (64u << 10) /* beside what libc needs of it, which is all threads' variables */
 #define FAILURES_MAX 3
+#define AFTER_FORK_MS 100u
 
 enum helper_state {
 	HELPER_NONE, /* zero: a fresh child's */
@@ -46,6 +48,7 @@ REAL(pthread_create)
 mc_word32 helper_wanted;
 static mc_word32 never; /* off, or given up */
 static mc_word32 failures;
+static mc_word32 not_before; /* milliseconds; 0: whenever it is wanted */
 
 /* NULL where this process is no member, or it is a vfork child in another's memory. */
 static struct helper *helper_of(const struct self *self)
@@ -165,7 +168,7 @@ void helper_tell(void)
 
 	if (!m)
 		return;
-	mc_store_relaxed(&m->shrinkers, shrinker_any());
+	mc_store_relaxed(&m->shrinkers, shrinker_any() || !heap_is_ours);
 	mc_store_relaxed(&m->droppable, self_is_resident(self) ? volatile_pages() : 0);
 }
 
@@ -191,6 +194,7 @@ static void *listen(void *arg)
 		if (wanted)
 			meet(seg, member_of(seg, self->member), wanted, true);
 		reclaim_answer(seg, self->member, ask);
+		devices_meet(self);
 		again_ms = cold_work(self);
 		if (again_ms)
 			reclaim_sleep(seg, self->member, ask, again_ms);
@@ -272,7 +276,7 @@ static bool is_worth_it(void)
 {
 	return !mc_load_relaxed(&never) &&
 	       (helper_is_worth(heap_unused()) || (!heap_is_ours && held() >= HELPER_WORTH_PAGES) || shrinker_any() ||
-		volatile_pages() || cold_is_worth_it());
+		volatile_pages() || devices_any() || cold_is_worth_it());
 }
 
 void helper_start(void)
@@ -282,12 +286,27 @@ void helper_start(void)
 	sigset_t old;
 
 	mc_store_relaxed(&helper_wanted, 0);
+	mc_store_relaxed(&not_before, 0);
 	if (!h || !is_worth_it())
 		return;
 	block_signals(&old);
 	start(h);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	errno = saved;
+}
+
+static bool is_too_early(void)
+{
+	uint32_t at = mc_load_relaxed(&not_before);
+
+	return at && (int32_t)(reclaim_now() - at) < 0;
+}
+
+/* Else it stays wanted. */
+void helper_start_by_and_by(void)
+{
+	if (!is_too_early())
+		helper_start();
 }
 
 /* No handler is running in this thread: each would have its signal blocked, unless it was set up not to. */
@@ -314,14 +333,28 @@ static bool is_outside_handlers(void)
 	return true;
 }
 
+/* In steps of 4 MiB. */
+static uint32_t steps_held(void)
+{
+	return (uint32_t)(held() >> 10);
+}
+
+static mc_word32 looked_at;
+
+bool helper_is_to_be_considered(void)
+{
+	uint32_t steps = steps_held();
+
+	return steps >= HELPER_WORTH_PAGES >> 10 && !mc_load_relaxed(&never) &&
+	       (steps != mc_load_relaxed(&looked_at) || helper_is_wanted()) && !is_too_early();
+}
+
 void helper_consider(void)
 {
-	static mc_word32 looked_at; /* in steps of 4 MiB */
-	uint64_t pages = held();
-
-	if (pages < HELPER_WORTH_PAGES || pages >> 10 == mc_load_relaxed(&looked_at) || mc_load_relaxed(&never))
+	if (!helper_is_to_be_considered())
 		return;
-	mc_store_relaxed(&looked_at, (uint32_t)(pages >> 10));
+	mc_store_relaxed(&looked_at, steps_held());
+	mc_store_relaxed(&helper_wanted, 0);
 	if (!helper_listens() && is_outside_handlers())
 		helper_start();
 }
@@ -410,9 +443,16 @@ void helper_before_fork(void)
 
 void helper_after_fork(bool is_parent)
 {
+	uint32_t at = is_parent && was_held && is_to_return ? reclaim_now() + AFTER_FORK_MS : 0;
+
+	mc_store_relaxed(&not_before, at);
 	if (was_held)
 		helper_release();
-	if (is_parent && was_held && is_to_return && own_helper() && is_outside_handlers())
+}
+
+void helper_before_wait(void)
+{
+	if (is_outside_handlers())
 		helper_start();
 }
 

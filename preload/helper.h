@@ -38,16 +38,18 @@ static inline bool helper_is_wanted(void)
 	return mc_load_relaxed(&helper_wanted) != 0;
 }
 
-/* Starts it if it is still worth it. Keeps errno. */
+/* Starts it if it is still worth it; the second one not soon after a fork (helper_after_fork). Keep errno. */
 void helper_start(void);
+void helper_start_by_and_by(void);
 
 /* So many pages of the heap are free: is it worth a helper? Under any lock, in handlers. */
 bool helper_is_worth(uint64_t unused);
 
-/* MEMCTL_ALLOCATOR=system: nobody enters malloc through us, so that the hooks of mmap's kin look whether the process holds
- * enough by now, and start it, unless this may be a signal handler: one that interrupted malloc could not. A load;
- * 10 us when 4 MiB more are held. Keeps errno. */
+/* MEMCTL_ALLOCATOR=system: nobody enters malloc's slow paths through us, so that free (heap_system_free.c) and the hooks of
+ * mmap's kin look whether the process holds enough by now, and start it, unless this may be a signal handler: one that
+ * interrupted malloc could not. A load; 10 us when 4 MiB more or less are held. Keeps errno. */
 void helper_consider(void);
+bool helper_is_to_be_considered(void);
 
 /* Where there is none and somebody asked: gives what the heap has, and what may be dropped. Not under locks of the heap. Keeps errno. */
 void helper_meet(void);
@@ -63,11 +65,16 @@ bool helper_listens(void);
 void helper_hold(void);
 void helper_release(void);
 
-/* The same around a fork, which may be followed by a long wait: the parent's helper is there again at once, unless this
- * may be a signal handler, and does not go where the program has several threads anyway. Where a limit is near, free heap is given back first: common to parent and child it would be
- * held until both give it back. */
+/* The same around a fork. Where the program has several threads anyway the helper does not go; else the parent's is not
+ * made again at once: who forks may look whether it is alone right afterwards (Python 3.12 does, and warns). It comes
+ * with the next wait for a child, which may be a long one, or with a large block of the heap, or 0.1 s later with a
+ * small one. Where a limit is near, free heap is given back first: common to parent and child it would be held until
+ * both give it back. */
 void helper_before_fork(void);
 void helper_after_fork(bool is_parent);
+
+/* This thread is about to wait, in the kernel, and a helper is wanted: starts it, unless this may be a signal handler. */
+void helper_before_wait(void);
 
 /* This thread ends. When it is the program's first one, there will be no helper any more: the process ends with its
  * last thread, and that must be the program's. */

@@ -101,7 +101,7 @@ static void *map_charged(void *addr, size_t size, int prot, int flags, int fd, o
 	map_drop(&taken);
 	map_commit(&charge, p, class);
 	if (sites_are_on())
-		sites_map(p, size, STACKS_MAP);
+		sites_map(p, size);
 	sharing_drop(p, size);
 	if (class == CLASS_SHMEM)
 		sharing_add(p, size);
@@ -214,7 +214,7 @@ static void *remap(void *old, size_t old_size, size_t size, int flags, void *add
 	map_drop(&onto);
 	if (sites_are_on()) {
 		sites_unmap(old, flags & MREMAP_DONTUNMAP ? 0 : old_size);
-		sites_map(p, charge.pages || from.pages ? size : 0, STACKS_MAP);
+		sites_map(p, charge.pages || from.pages ? size : 0);
 	}
 	sharing_drop(old, old_size);
 	sharing_drop(p, size);
@@ -262,7 +262,7 @@ EXPORT int mprotect(void *addr, size_t size, int prot)
 	else
 		map_open_reserved(&charge, addr, size);
 	if (!err && sites_are_on())
-		sites_map(addr, size, STACKS_MAP);
+		sites_map(addr, size);
 	return err;
 }
 

@@ -187,8 +187,9 @@ unsigned je_narenas_total_get(void);
 
 /*
  * The profiler's places (jemalloc_sample.c): with prof:true jemalloc asks for a stack (tctx_create; JE_PROF_NOT_SAMPLED:
- * not this one) when a thread has allocated as many bytes as new_event_wait said, remembers the answer beside the block
- * (malloc_sample_object, through large_prof_info_set), and gives it back when the block is freed.
+ * not this one) when a thread has allocated as many bytes as new_event_wait said, and te_event_trigger follows in the
+ * same call, when the block is counted, but where alloc_rollback comes instead. A large block's extent keeps what
+ * large_prof_info_set says, and free hands it back.
  */
 #define JE_PROF_NOT_SAMPLED ((void *)1)
 struct je_prof_info {
@@ -196,13 +197,25 @@ struct je_prof_info {
 	void *tctx;
 	size_t size;
 };
-void je_prof_malloc_sample_object(void *tsd, const void *p, size_t size, size_t usable, void *tctx);
 void je_large_prof_info_set(void *extent, void *tctx, size_t size);
+void je_large_prof_info_get(void *tsd, void *extent, struct je_prof_info *info, bool reset_recent);
+void je_te_event_trigger(void *tsd, void *counters); /* first in *counters, a bool: allocated, not freed */
+void je_arena_dalloc_small(void *tsdn, void *p);
+void je_sdallocx(void *p, size_t size, int flags); /* sdallocx itself */
+extern unsigned je_nhbins;
 
-/* The same as jemalloc.o, arena.o, prof.o and thread_event.o call them. */
+/* Where a thread has its cache and the cache its bins; where the map of addresses has its root: 2^18 pointers, a GiB
+ * each, to 2^18 words, a page each. */
+#define JE_TSD_TCACHE_AT 0x358
+#define JE_TCACHE_BINS_AT 8
+#define JE_EMAP_ROOT_AT 0x78
+extern char je_arena_emap_global[];
+
+/* The same as jemalloc.o, arena.o and thread_event.o call them; dalloc_promoted as all but arena.o do. */
 void *mc_prof_tctx_create(void *tsd);
-void mc_prof_malloc_sample_object(void *tsd, const void *p, size_t size, size_t usable, void *tctx);
-void mc_large_prof_info_set(void *extent, void *tctx, size_t size);
+void mc_te_event_trigger(void *tsd, void *counters);
+void mc_arena_dalloc_promoted(void *tsdn, void *p, void *tcache, bool slow);
+void mc_large_prof_info_get(void *tsd, void *extent, struct je_prof_info *info, bool reset_recent);
 void mc_prof_free_sampled_object(void *tsd, size_t usable, struct je_prof_info *info);
 void mc_prof_alloc_rollback(void *tsd, void *tctx);
 uint64_t mc_prof_sample_new_event_wait(void *tsd);

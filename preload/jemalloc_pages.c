@@ -80,7 +80,8 @@ static bool is_hopeless(uint64_t pages)
 	uint16_t by = GROUP_ROOT;
 
 	if (!self || in_setup ||
-	    (large ? charge_has_room_large : charge_has_room)(&self->actor, account, pages))
+	    (large ? charge_has_room_large : charge_has_room)(&self->actor, account, pages) ||
+	    keep_has_room(&self->actor, account, pages))
 		return false;
 	if (charge_try_as(&self->actor, account, pages, CHARGE_FIRST | (large ? CHARGE_LARGE : 0), &by)) {
 		reclaim_note_refused(by, pages, large);

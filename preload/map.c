@@ -40,7 +40,7 @@ static bool grant(struct map_charge *charge, uint16_t *ret_refused)
 	uint64_t needed = room_needed(charge);
 
 	residency_catch_up(charge->self);
-	if (charge_has_room(by, charge->to.account, needed))
+	if (charge_has_room(by, charge->to.account, needed) || keep_has_room(by, charge->to.account, needed))
 		return true;
 	if (ticket_reserve_first(by, charge->to.account, needed, &charge->ticket, ret_refused))
 		return false;

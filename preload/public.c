@@ -3,12 +3,14 @@
 #include "accounting/cooperate.h"
 #include "accounting/member.h"
 #include "accounting/units.h"
+#include "preload/devices.h"
 #include "preload/explicit.h"
 #include "preload/export.h"
 #include "preload/heap.h"
 #include "preload/helper.h"
 #include "preload/self.h"
 #include "preload/shrinker.h"
+#include "preload/sites.h"
 #include "preload/volatile.h"
 
 static uint64_t bytes_of(uint64_t pages)
@@ -102,4 +104,7 @@ EXPORT const struct cooperate memctl_cooperate = {
 	.unmark_volatile = unmark_volatile,
 	.charge = explicit_charge,
 	.uncharge = explicit_uncharge,
+	.devices_offer = devices_offer,
+	.device_got = sites_device,
+	.device_ended = sites_device_end,
 };

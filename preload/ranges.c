@@ -55,17 +55,17 @@ static bool cut(struct ranges *r, uint32_t at, uint64_t start, uint64_t stop, ra
 	uint64_t bytes = part_of(range, high - low);
 
 	if (low == range->start && high == range->end) {
-		end(range->site, range->bytes, range->count, arg);
+		end(range, arg);
 		close_gap(r, at);
 		return true;
 	}
-	end(range->site, bytes, 0, arg);
+	end(&(struct range){ .site = range->site, .bytes = bytes }, arg);
 	if (low > range->start && high < range->end && open_gap(r, at)) { /* two pieces: the first keeps the count */
 		struct range *upper = &r->range[at + 1];
 
 		range = &r->range[at];
 		upper->bytes = part_of(upper, upper->end - high);
-		upper->count = 0;
+		upper->count = upper->spread = 0;
 		range->bytes -= bytes + upper->bytes;
 		upper->start = high;
 		range->end = low;
@@ -99,7 +99,7 @@ static void do_add(struct ranges *r, const struct range *range, ranges_end_fn en
 		return;
 	}
 	mc_add_relaxed(&r->lost, 1);
-	end(range->site, range->bytes, range->count, arg);
+	end(range, arg);
 }
 
 /* ---- the queue ------------------------------------------------------------------------------------------ */

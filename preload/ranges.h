@@ -18,7 +18,7 @@
 
 struct range {
 	uint64_t start, end;
-	uint64_t bytes, count; /* what it stands for */
+	uint64_t bytes, count, spread; /* what it stands for */
 	uint32_t site;
 };
 
@@ -38,8 +38,8 @@ struct ranges {
 	struct range_message message[RANGES_QUEUE];
 };
 
-/* Called for what ends: all of it (count not 0) or a part. */
-typedef void (*ranges_end_fn)(uint32_t site, uint64_t bytes, uint64_t count, void *arg);
+/* Called for what ends: bytes, and with all of it the count and the spread too. */
+typedef void (*ranges_end_fn)(const struct range *ended, void *arg);
 
 void ranges_add(struct ranges *r, const struct range *range, ranges_end_fn end, void *arg);
 void ranges_remove(struct ranges *r, uint64_t start, uint64_t stop, ranges_end_fn end, void *arg);

@@ -33,9 +33,6 @@
 #define HELPER_LARGE 256u     /* charges from so many pages on, and one of */
 #define HELPER_CHARGES 64u    /* so many others: is a helper worth it by now? */
 #define LOOK_MS 250u	      /* what waits for room looks by itself so often */
-#define KILL_PATIENCE_MS 5000u /* for a victim to die; longer while the daemon is still busy with what precedes */
-#define KILL_LIMIT_MS 60000u  /* and never longer: a hook, a grace, a death */
-#define PLEAS_MAX 64u
 
 /* What is tried, in this order, until the request is granted. */
 enum stage { STAGE_OWN, STAGE_OTHERS, STAGE_COLD, STAGE_POLICY, STAGE_ASKED_FOR_KILL };
@@ -46,9 +43,7 @@ static __thread struct {
 	uint64_t pages;
 	bool is_large;
 	enum stage stage;
-	uint32_t deadline; /* of a kill that was asked for */
-	uint32_t pleas;	   /* made for this request, */
-	uint32_t plea_at;  /* the last one when */
+	struct plea_hope hope; /* of a kill that was asked for */
 	uint64_t debt;	   /* pages charged above high and not paid for */
 	uint32_t charges;
 } mine;
@@ -95,8 +90,10 @@ static uint64_t usage_of(const struct segment *seg, uint16_t group)
 
 static bool has_room(const struct need *n)
 {
-	return (n->is_large ? charge_has_room_large : charge_has_room)(&n->self->actor, self_target(n->self).account,
-								       n->pages);
+	uint32_t account = self_target(n->self).account;
+
+	return (n->is_large ? charge_has_room_large : charge_has_room)(&n->self->actor, account, n->pages) ||
+	       keep_has_room(&n->self->actor, account, n->pages);
 }
 
 static uint64_t needed_in(const struct need *n, uint16_t group)
@@ -327,19 +324,10 @@ static void wait_a_while(const struct need *n, uint32_t ms)
 /* True while a kill, or what precedes it, may still make room. Who gets none of it asks again. */
 static bool hopes_for_kill(const struct need *n)
 {
-	enum plea plea = plea_make(n->seg, n->self->member, n->group, n->pages);
-	uint32_t now = reclaim_now();
-
 	if (mine.stage != STAGE_ASKED_FOR_KILL)
-		mine.pleas = 0;
-	if (plea == PLEA_DENIED || (plea == PLEA_MADE && ++mine.pleas > PLEAS_MAX))
-		return false;
-	if (mine.stage != STAGE_ASKED_FOR_KILL || plea == PLEA_MADE)
-		mine.plea_at = now;
-	if (mine.plea_at == now || (now - mine.plea_at < KILL_LIMIT_MS && plea_is_open(n->seg, n->group)))
-		mine.deadline = now + KILL_PATIENCE_MS;
+		mine.hope = (struct plea_hope){ 0 };
 	mine.stage = STAGE_ASKED_FOR_KILL;
-	return (int32_t)(now - mine.deadline) < 0;
+	return plea_hopes(n->seg, RESOURCE_MEMORY, n->self->member, n->group, n->pages, &mine.hope);
 }
 
 /* Nothing is left to be tried. Who waits is seen to wait (pool.waited) before he is looked at. */
@@ -359,7 +347,7 @@ static bool follow_policy(const struct need *n)
 	if (policy == OOM_FAIL)
 		return false;
 	tell_policy(n, policy);
-	if (policy == OOM_KILL ? !hopes_for_kill(n) : leave_is_refused(n->seg, n->self->member, n->group))
+	if (policy == OOM_KILL ? !hopes_for_kill(n) : leave_is_refused(n->seg, RESOURCE_MEMORY, n->self->member, n->group))
 		return false;
 	wait_a_while(n, LOOK_MS);
 	if (policy == OOM_WAIT)
@@ -375,7 +363,7 @@ static bool make_room(const struct need *n)
 		mine.stage = STAGE_POLICY;
 	if (mine.stage == STAGE_OWN) {
 		mine.stage = STAGE_OTHERS;
-		if (keep_release_for(&n->self->actor, n->pages) || give_own(n))
+		if (give_own(n))
 			return true;
 	}
 	if (mine.stage == STAGE_OTHERS) {

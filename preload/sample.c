@@ -6,7 +6,7 @@
 
 static __thread uint64_t random_state;
 static __thread int64_t until_next;
-static __thread bool has_next;
+static __thread uint64_t drawn_with; /* 0: nothing is drawn yet */
 
 /* splitmix64: any seed is good. */
 static uint64_t random_word(void)
@@ -58,37 +58,56 @@ static double one_minus_exp(double x)
 	return q;
 }
 
-uint64_t sample_wait(uint64_t rate)
+uint64_t sample_wait(uint64_t mean)
 {
 	double u = (double)((random_word() >> 11) + 1) * 0x1p-53;
 
-	return (uint64_t)(minus_log(u) * (double)rate) + 1;
+	return (uint64_t)(minus_log(u) * (double)mean) + 1;
 }
 
-struct sample_weight sample_weigh(uint64_t size, uint64_t rate)
+struct sample_weight sample_weigh(uint64_t size, uint64_t mean)
 {
-	double chance = one_minus_exp((double)size / (double)rate);
+	double chance = one_minus_exp((double)size / (double)mean);
+	double bytes = (double)size / chance;
 
 	if (size == 0)
 		return (struct sample_weight){ 0 };
 	return (struct sample_weight){
-		.bytes = (uint64_t)((double)size / chance + 0.5),
+		.bytes = (uint64_t)(bytes + 0.5),
 		.count = (uint64_t)(256 / chance + 0.5),
+		.spread = (uint64_t)((1 - chance) * bytes * bytes * 0x1p-16 + 0.5),
 	};
 }
 
-bool sample_hits(uint64_t size, uint64_t rate)
+bool sample_halve(struct sample_weight *w)
 {
-	if (!has_next) {
-		until_next = (int64_t)sample_wait(rate);
-		has_next = true;
+	double chance = 256 / (double)w->count;
+	double bytes = 2 * (double)w->bytes;
+
+	if (random_word() >> 63)
+		return false;
+	w->bytes *= 2;
+	w->count *= 2;
+	w->spread = (uint64_t)((1 - chance / 2) * bytes * bytes * 0x1p-16 + 0.5);
+	return true;
+}
+
+uint64_t sample_hits(uint64_t size, uint64_t mean)
+{
+	uint64_t hit_with = drawn_with;
+
+	if (!hit_with) {
+		hit_with = mean;
+		until_next = (int64_t)sample_wait(mean);
+		drawn_with = mean;
 	}
 	if ((int64_t)size < until_next) {
 		until_next -= (int64_t)size;
-		return false;
+		return 0;
 	}
-	until_next = (int64_t)sample_wait(rate); /* without memory: the rest of this block does not matter */
-	return true;
+	until_next = (int64_t)sample_wait(mean); /* without memory: the rest of this block does not matter */
+	drawn_with = mean;
+	return hit_with;
 }
 
 static uint64_t unit_of(char c)

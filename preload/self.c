@@ -7,6 +7,7 @@
 #include "accounting/settle.h"
 #include "accounting/sys.h"
 #include "preload/environment.h"
+#include "preload/export.h"
 #include "preload/hello.h"
 #include "preload/log.h"
 #include "preload/sharing.h"
@@ -340,6 +341,16 @@ void self_leave(void)
 	sharing_tell(&segment, member);
 	mc_store_full(&self_page->state, SELF_OFF);
 	settle_leave(&segment, member);
+}
+
+EXPORT int memctl_preload_member(uint32_t *ret_member)
+{
+	struct self *self = self_get();
+
+	if (!self)
+		return -ENOTCONN;
+	*ret_member = self->member;
+	return 0;
 }
 
 void self_exec_begin(void)

@@ -91,4 +91,8 @@ void self_observe(uint32_t pid);
 /* True when this is the process that is the member, not a vfork child running in its memory. */
 bool self_is_own_process(void);
 
+/* Exported for the device library, which goes where we go: the slot of this process, which in another pid namespace
+ * nobody else finds. 0, or -ENOTCONN: it is no member, yet or for good. */
+int memctl_preload_member(uint32_t *ret_member);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include "accounting/member.h"
 #include "accounting/sys.h"
+#include "preload/pace.h"
 
 #include <link.h>
 #include <signal.h>
@@ -148,6 +149,7 @@ static void fill_header(struct stacks_header *h, const char *group, uint64_t rat
 	(void)member_read_start_time(0, &h->start_time);
 	h->opened_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	h->rate = rate;
+	h->finest = pace_finest(rate);
 	h->no_heap = !has_heap;
 	read_file("/proc/self/comm", h->comm, sizeof(h->comm));
 	read_link("/proc/self/exe", h->exe, sizeof(h->exe));
@@ -412,6 +414,7 @@ static void note_peak(struct stacks_writer *w)
 		sum += bytes;
 		mc_store_relaxed(&s->peak_bytes, bytes);
 		mc_store_relaxed(&s->peak_count, mc_load_relaxed(&s->live_count));
+		mc_store_relaxed(&s->peak_spread, mc_load_relaxed(&s->live_spread));
 	}
 	mc_store_relaxed(&w->to.header->peak, sum);
 	mc_store_full(&w->at_peak, 0);
@@ -425,8 +428,10 @@ void stacks_add(struct stacks_writer *w, uint32_t site, struct sample_weight wei
 
 	mc_add_relaxed(&s->live_bytes, weight.bytes);
 	mc_add_relaxed(&s->live_count, weight.count);
+	mc_add_relaxed(&s->live_spread, weight.spread);
 	mc_add_relaxed(&s->bytes, weight.bytes);
 	mc_add_relaxed(&s->count, weight.count);
+	mc_add_relaxed(&s->spread, weight.spread);
 	mc_add_relaxed(&s->samples, 1);
 	mc_add_relaxed(&s->live_samples, 1);
 	if (site == 0)
@@ -435,12 +440,24 @@ void stacks_add(struct stacks_writer *w, uint32_t site, struct sample_weight wei
 		note_peak(w);
 }
 
+void stacks_reweigh(struct stacks_writer *w, uint32_t site, struct sample_weight old,
+		    struct sample_weight weight)
+{
+	struct stacks_site *s = &w->to.site[site];
+
+	mc_add_relaxed(&w->to.header->live, weight.bytes - old.bytes);
+	mc_add_relaxed(&s->live_bytes, weight.bytes - old.bytes);
+	mc_add_relaxed(&s->live_count, weight.count - old.count);
+	mc_add_relaxed(&s->live_spread, weight.spread - old.spread);
+}
+
 void stacks_drop(struct stacks_writer *w, uint32_t site, struct sample_weight weight)
 {
 	struct stacks_site *s = &w->to.site[site];
 
 	stacks_drop_part(w, site, weight.bytes);
 	mc_sub_relaxed(&s->live_count, weight.count);
+	mc_sub_relaxed(&s->live_spread, weight.spread);
 	mc_sub_relaxed(&s->live_samples, 1);
 }
 

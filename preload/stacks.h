@@ -38,6 +38,10 @@ uint32_t stacks_text(struct stacks_writer *w, const char *file, size_t file_size
 void stacks_module(struct stacks_writer *w, uint64_t start, uint64_t end, uint64_t bias, const char *path);
 
 void stacks_add(struct stacks_writer *w, uint32_t site, struct sample_weight weight);
+/* What lives of it stands for another weight. */
+void stacks_reweigh(struct stacks_writer *w, uint32_t site, struct sample_weight old,
+		    struct sample_weight weight);
+
 void stacks_drop(struct stacks_writer *w, uint32_t site, struct sample_weight weight);
 
 /* A part of what a sample stands for is gone. */

@@ -103,9 +103,15 @@ static void find(const struct walk *w, uint64_t pc, struct unwind_step *ret)
 
 static void find_remembered(const struct walk *w, uint64_t pc, struct unwind_step *ret)
 {
-	struct unwind_rule *slot = slot_of(w->cache, pc);
-	uint64_t data = mc_load_relaxed(&slot->data);
+	struct unwind_rule *slot;
+	uint64_t data;
 
+	if (!w->cache) {
+		find(w, pc, ret);
+		return;
+	}
+	slot = slot_of(w->cache, pc);
+	data = mc_load_relaxed(&slot->data);
 	if (__builtin_expect((mc_load_relaxed(&slot->check) ^ data) == pc, 1)) {
 		unpack(data, ret);
 		return;

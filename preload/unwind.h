@@ -57,7 +57,7 @@ bool unwind_is_possible(void);
 
 /* Fills frame[0..max) with return addresses, from the one of the function that `from` lies in outwards; those in
  * [skip_start, skip_end) at the beginning are left out. An address where a signal struck, which is none to return
- * to, has bit 62. */
+ * to, has bit 62. cache may be NULL: nothing is remembered. */
 struct unwind_result unwind_walk(struct unwind_cache *cache, const struct unwind_registers *from, uint64_t skip_start,
 				 uint64_t skip_end, uint64_t *frame, unsigned max, unwind_module_fn module, void *arg);
 

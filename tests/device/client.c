@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,7 +67,9 @@ static lookup2 *ask2;
 										X(cuMulticastCreate) X( \
 											cuGetProcAddress_v2) \
 											X(cuMemHostRegister_v2) \
-												X(cuMemHostUnregister)
+												X(cuMemHostUnregister) \
+													X(cuModuleLoadData) \
+														X(cuModuleUnload)
 
 NAMES(LINK)
 
@@ -369,6 +373,67 @@ static void lookups(void)
 	}
 }
 
+/* ---- descriptors to another client: one waits at a path, the other sends
+ * ---------------------------------------------------------------------------------------------- */
+
+union passed {
+	struct cmsghdr header;
+	char room[CMSG_SPACE(sizeof(int))];
+};
+
+static struct msghdr message(union passed *passed, struct iovec *byte)
+{
+	return (struct msghdr){.msg_iov = byte,
+			       .msg_iovlen = 1,
+			       .msg_control = passed,
+			       .msg_controllen = sizeof(*passed)};
+}
+
+static int socket_at(const char *path, struct sockaddr_un *ret)
+{
+	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+	(void)snprintf(ret->sun_path, sizeof(ret->sun_path), "%s", path);
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static int receive(const char *path)
+{
+	struct sockaddr_un at;
+	char byte;
+	struct iovec one = {&byte, 1};
+	union passed passed;
+	struct msghdr m = message(&passed, &one);
+	int fd = -1, server = socket_at(path, &at), peer;
+
+	(void)unlink(path);
+	if (bind(server, (struct sockaddr *)&at, sizeof(at)) || listen(server, 1))
+		return -1;
+	answer(0, 0); /* it waits */
+	peer = accept(server, NULL, NULL);
+	if (recvmsg(peer, &m, MSG_CMSG_CLOEXEC) == 1 && m.msg_controllen)
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
+	(void)close(peer);
+	(void)close(server);
+	return fd;
+}
+
+static int send_to(const char *path, int fd)
+{
+	struct sockaddr_un at;
+	char byte = 0;
+	struct iovec one = {&byte, 1};
+	union passed passed = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
+					  .cmsg_level = SOL_SOCKET,
+					  .cmsg_type = SCM_RIGHTS}};
+	struct msghdr m = message(&passed, &one);
+	int peer = socket_at(path, &at), result;
+
+	memcpy(CMSG_DATA(&passed.header), &fd, sizeof(fd));
+	result = connect(peer, (struct sockaddr *)&at, sizeof(at)) || sendmsg(peer, &m, 0) != 1;
+	(void)close(peer);
+	return result;
+}
+
 /* ---- commands
  * ---------------------------------------------------------------------------------------------------
  */
@@ -393,6 +458,10 @@ static int plain(char **w, number a, number b)
 		KEEP(CALL3("cuCtxCreate_v2", &x, 0, a), x);
 	else if (is(w[0], "destroy"))
 		ANSWER(CALL1("cuCtxDestroy_v2", kept[a]), 0);
+	else if (is(w[0], "module"))
+		KEEP(CALL2("cuModuleLoadData", &x, "code"), x);
+	else if (is(w[0], "unload"))
+		ANSWER(CALL1("cuModuleUnload", kept[a]), 0);
 	else if (is(w[0], "retain"))
 		KEEP(CALL2("cuDevicePrimaryCtxRetain", &x, a), x);
 	else if (is(w[0], "current"))
@@ -432,7 +501,9 @@ static int views(char **w, number a)
 {
 	number x = 0, y = 0;
 
-	if (is(w[0], "info")) {
+	if (is(w[0], "null")) { /* a call by its name, all arguments 0 */
+		answer(call(w[1], 0, 0, 0, 0, 0), 0);
+	} else if (is(w[0], "info")) {
 		int result = CALL2("cuMemGetInfo_v2", &x, &y);
 
 		(void)printf("%d %llu %llu\n", result, x, y);
@@ -509,8 +580,10 @@ static int physical(char **w, number a, number b, number c)
 {
 	number x = 0;
 
-	if (is(w[0], "create") || is(w[0], "createhost")) {
-		struct properties p = of_device(w[0][6] ? 3 : 1, (int)b);
+	if (is(w[0], "create") || is(w[0], "createhost") || is(w[0], "shareable")) {
+		struct properties p = of_device(is(w[0], "createhost") ? 3 : 1, (int)b);
+
+		p.handle_types = is(w[0], "shareable");
 
 		KEEP(CALL4("cuMemCreate", &x, a, &p, 0), x);
 	} else if (is(w[0], "drop"))
@@ -527,16 +600,15 @@ static int physical(char **w, number a, number b, number c)
 		int fd = -1, result = CALL4("cuMemExportToShareableHandle", &fd, kept[a], 1, 0);
 
 		keep(result, (number)fd);
-	} else if (is(w[0], "import")) {
-		char path[64];
-		int fd = (int)a;
-
-		if (b) { /* another process's */
-			(void)snprintf(path, sizeof(path), "/proc/%llu/fd/%llu", b, a);
-			fd = open(path, O_RDONLY | O_CLOEXEC);
-		}
-		KEEP(CALL3("cuMemImportFromShareableHandle", &x, (number)fd, 1), x);
-	} else if (is(w[0], "multicast"))
+	} else if (is(w[0], "import"))
+		KEEP(CALL3("cuMemImportFromShareableHandle", &x, a, 1), x);
+	else if (is(w[0], "receive"))
+		answer(0, (number)receive(w[1]));
+	else if (is(w[0], "send"))
+		answer(send_to(w[2], (int)a), 0);
+	else if (is(w[0], "closefd"))
+		answer(close((int)a), 0);
+	else if (is(w[0], "multicast"))
 		ANSWER(CALL2("cuMulticastCreate", &x, &x), 0);
 	else
 		return 0;
@@ -608,6 +680,53 @@ static int others(char **w, number a, number b, const char *self)
 	return 1;
 }
 
+static void obey(char *line, const char *self)
+{
+	char *w[8] = {NULL};
+	int n = 0;
+
+	for (char *word = strtok(line, " \n"); word && n < 7; word = strtok(NULL, " \n"))
+		w[n++] = word;
+	number a = n > 1 ? size_of(w[1]) : 0, b = n > 2 ? size_of(w[2]) : 0,
+	       c = n > 3 ? size_of(w[3]) : 0;
+
+	if (n && !plain(w, a, b) && !views(w, a) && !ordered(w, a, b) && !physical(w, a, b, c) &&
+	    !others(w, a, b, self))
+		(void)printf("-1 what is %s?\n", w[0]);
+}
+
+static void obey_in_child(char *line, const char *self)
+{
+	int status = 0;
+	pid_t pid;
+
+	(void)fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		obey(line, self);
+		(void)fflush(stdout);
+		_exit(0);
+	}
+	(void)waitpid(pid, &status, 0);
+	if (status)
+		(void)printf("-2 the child ended with %d\n", status);
+}
+
+/* What is done when main has returned, and when the libraries have ended, which begins with us. */
+static char at_exit_line[512], at_end_line[512];
+
+static void at_exit(void)
+{
+	obey(at_exit_line, "");
+}
+
+__attribute__((destructor)) static void at_end(void)
+{
+	if (at_end_line[0])
+		obey(at_end_line, "");
+	(void)fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
 	char line[512];
@@ -616,17 +735,15 @@ int main(int argc, char **argv)
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	open_driver();
 	while (fgets(line, sizeof(line), stdin)) {
-		char *w[8] = {NULL};
-		int n = 0;
-
-		for (char *word = strtok(line, " \n"); word && n < 7; word = strtok(NULL, " \n"))
-			w[n++] = word;
-		number a = n > 1 ? size_of(w[1]) : 0, b = n > 2 ? size_of(w[2]) : 0,
-		       c = n > 3 ? size_of(w[3]) : 0;
-
-		if (n && !plain(w, a, b) && !views(w, a) && !ordered(w, a, b) &&
-		    !physical(w, a, b, c) && !others(w, a, b, argv[0]))
-			(void)printf("-1 what is %s?\n", w[0]);
+		if (strncmp(line, "child ", 6) == 0)
+			obey_in_child(line + 6, argv[0]);
+		else if (strncmp(line, "later ", 6) == 0) {
+			strcpy(at_exit_line, line + 6);
+			strcpy(at_end_line, line + 6);
+			(void)atexit(at_exit);
+			answer(0, 0);
+		} else
+			obey(line, argv[0]);
 	}
 	return 0;
 }

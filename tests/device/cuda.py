@@ -8,83 +8,13 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
+from cuda_program import (BUILD, GIB, INVALID, MIB, NO_CONTEXT, NO_MEMORY, OK, REGION, SECOND,  # noqa: E402
+                          UNINITIALIZED, UNSUPPORTED, DeviceGround, Program, hand_over)
 from events_client import Client  # noqa: E402
-from real_programs import Ground, main, test, tests, wait_for
+from real_programs import ROOT, Skip, main, need, test, tests, wait_for  # noqa: E402
 from told_program import ToldProgram  # noqa: E402
 
-MIB = 1 << 20
-GIB = 1 << 30
-BUILD = os.environ["MEMCTL_BUILD"] + "/tests/device"
 WAYS = ("linked", "dlsym", "deepbind", "default", "dlmopen", "gpa1", "gpa2", "streams")
-OK, INVALID, NO_MEMORY, UNINITIALIZED, NO_CONTEXT, UNSUPPORTED = 0, 1, 2, 3, 201, 801
-REGION = "cuda/GPU-fafbfcfd-feff-0001-0203-040506070809/vram"
-SECOND = "cuda/GPU-0a0b0c0d-0e0f-1011-1213-141516171819/vram"
-
-
-def read(text):
-    return [int(float(word)) for word in text.split()]
-
-
-class Program(ToldProgram):
-    """Its client."""
-
-    def __init__(self, g, group=None, how="dlsym", env=None, options=()):
-        client = BUILD + ("/client_linked" if how == "linked" else "/client")
-        super().__init__(g, group, [client, how], {**g.device_env, **(env or {})}, options)
-        self.how = how
-
-    def read(self, line):
-        return read(line)
-
-    def begin(self, device=0):
-        assert self.result("init") == OK
-        assert self.result("context %d" % device) == OK  # kept as 0
-        return self
-
-    def keep(self, line):
-        """Done, and its number."""
-        result, at, _ = self.do(line)
-        assert result == OK, (line, result)
-        return at
-
-    def kill(self):
-        pid = self.do("pid")[1]
-        os.kill(pid, signal.SIGKILL)
-        self.end(128 + signal.SIGKILL)
-
-
-class DeviceGround(Ground):
-    def __init__(self):
-        super().__init__()
-        self.fresh()
-
-    def fresh(self, **settings):
-        """A new machine, with empty devices."""
-        self.device_env = {"LD_LIBRARY_PATH": BUILD + "/driver:" + self.env.get("LD_LIBRARY_PATH", ""),
-                           "MEMCTL_DEVICE": "on",
-                           "FAKE_CUDA_STATE": self.path("state-%d" % self.groups)}
-        self.device_env.update({"FAKE_CUDA_" + k.upper(): str(v) for k, v in settings.items()})
-
-    def group(self, limit="max", **settings):
-        name = self.new_group()
-        self.do("create", name, "dmem.max=all %s" % limit)
-        self.fresh(**settings)
-        return name
-
-    def table(self, group, key):
-        return dict((k, v) for k, v in (line.rsplit(" ", 1) for line in self.get(group, key).splitlines()))
-
-    def number(self, group, key, region=REGION):
-        return int(self.table(group, key).get(region, "0"))
-
-    def current(self, group, region=REGION):
-        return self.number(group, "dmem.current", region)
-
-    def empty(self, *groups):
-        for group in (*groups, "/"):
-            wait_for("%s holds nothing on devices" % group, lambda p=group: self.current(p) == 0 and self.current(p, SECOND) == 0)
-        for group in groups:
-            self.do("rm", group)
 
 
 # ---- finding the driver -------------------------------------------------------------------------------------------
@@ -351,7 +281,7 @@ def _(g):
     assert result == OK
     i = a.keep("import %d" % fd)  # by itself
     assert a.result("drop %d" % h) == OK and g.current(group) == 32 * MIB
-    j = b.keep("import %d %d" % (fd, a.do("pid")[1]))
+    j = b.keep("import %d" % hand_over(g, a, b, fd))
     assert g.current(other) == 0 and g.current(group) == 32 * MIB
     assert b.result("drop %d" % j) == OK and a.result("drop %d" % i) == OK
     assert g.current(group) == 0 and g.current(other) == 0
@@ -466,6 +396,37 @@ def _(g):
     g.empty(group)
 
 
+@test("what contexts and modules take is charged as NVML shows it, beyond what may be allocated")
+def _(g):
+    group = g.group("400M", context=300 * MIB, module=16 * MIB)
+
+    def overhead():
+        return int(g.table(group, "dmem.stat")[REGION + ".context"])
+
+    p = Program(g, group).begin()
+    assert (g.current(group), overhead()) == (300 * MIB, 300 * MIB)
+    a = p.keep("alloc 64M")
+    assert p.result("alloc 64M") == NO_MEMORY and (g.current(group), overhead()) == (364 * MIB, 300 * MIB)
+    m, n = p.keep("module"), p.keep("module")
+    assert (g.current(group), overhead()) == (396 * MIB, 332 * MIB)
+    assert p.result("unload %d" % m) == OK and overhead() == 316 * MIB
+    other = p.keep("context 0")  # nobody can be asked before
+    assert (g.current(group), overhead()) == (680 * MIB, 616 * MIB)
+    assert int(g.table(group, "dmem.events")[REGION + ".over"]) == 1
+    assert p.result("destroy %d" % other) == OK and p.result("current 0") == OK
+    assert p.result("unload %d" % n) == OK and (g.current(group), overhead()) == (364 * MIB, 300 * MIB)
+    assert p.result("free %d" % a) == OK and g.current(group) == 300 * MIB
+    assert p.result("destroy 0") == OK and (g.current(group), overhead()) == (0, 0)
+    c = p.keep("retain 0")
+    p.keep("retain 0")
+    assert overhead() == 300 * MIB and p.result("current %d" % c) == OK
+    assert p.result("release 0") == OK and overhead() == 300 * MIB
+    assert p.result("release 0") == OK and overhead() == 0
+    p.keep("retain 0")
+    p.kill()
+    g.empty(group)
+
+
 @test("memory opened by IPC is its creator's")
 def _(g):
     group, other = g.group("64M"), g.group("16M")
@@ -533,8 +494,16 @@ CRASHES = [  # call, what is done before, what makes the call
     ("cuArrayCreate_v2", [], "array 512 512"), ("cuArrayDestroy", ["array 512 512"], "endarray 1"),
     ("cuMipmappedArrayCreate", [], "mipmap 512 512 3"), ("cuMemHostAlloc", [], "host 4M"),
     ("cuMemFreeHost", ["host 4M"], "endhost 1"), ("cuCtxDestroy_v2", ["alloc 16M"], "destroy 0"),
-    ("cuPointerGetAttribute", ["alloc 16M"], "destroy 0"), ("cuDeviceGetUuid_v2", [], "alloc 16M"),
+    ("cuPointerGetAttribute", ["alloc 16M"], "destroy 0"), ("cuDeviceGetUuid_v2", None, "context 0"),
+    ("cuCtxCreate_v2", None, "context 0"), ("cuModuleLoadData", [], "module"), ("cuIpcGetMemHandle", ["alloc 16M"], "share 1 handle"),
+    ("cuMemExportToShareableHandle", ["create 16M 0"], "export 1"),
 ]
+
+
+def prepare(p, before):
+    """None: not even a context."""
+    for line in ["init"] + ([] if before is None else ["context 0", *before]):
+        assert p.result(line) == OK, line
 
 
 @test("killed in any call, before or after the driver has done it: exact, and nobody hangs")
@@ -543,9 +512,8 @@ def _(g):
     witness = Program(g, group).begin()
     for call, before, line in CRASHES:
         for where in ("before", "after"):
-            p = Program(g, group, env={"FAKE_CUDA_CRASH": "%s:1:%s" % (call, where)}).begin()
-            for each in before:
-                assert p.result(each) == OK, each
+            p = Program(g, group, env={"FAKE_CUDA_CRASH": "%s:1:%s" % (call, where)})
+            prepare(p, before)
             p.say(line)
             p.end(128 + signal.SIGKILL)
             wait_for("nothing is left of %s, %s" % (call, where), lambda: g.current(group) == 0)
@@ -690,6 +658,50 @@ def _(g):
     g.empty(group)
 
 
+@test("a device that another API knows by its address alone has one region")
+def _(g):
+    client = Client(g)
+    group, other = g.group("1G", devices=4), "opencl/0000:04:00.0/vram"
+    client.do("region", name=other, address="0000:04:00.0", capacity=8 * GIB)
+    g.do("set", group, "dmem.max=%s 64M" % other)
+    p = Program(g, group).begin(3)
+    p.keep("alloc 48M")
+    assert g.current(group, other) == 48 * MIB and p.result("alloc 32M") == NO_MEMORY
+    assert p.do("nvml1 3") == [OK, 16 * MIB, 64 * MIB, 48 * MIB]
+    assert not [r for r in g.table("/", "dmem.capacity") if "2a2b2c2d" in r]
+    p.end()
+    client.socket.close()
+    wait_for("it is given back", lambda: g.current(group, other) == 0)
+    g.empty(group)
+
+
+class Elsewhere(Program):
+    """In another pid namespace."""
+
+    def __init__(self, g, group):
+        ToldProgram.__init__(self, g, group, ["unshare", "--pid", "--fork", "--kill-child", BUILD + "/client", "dlsym"],
+                             g.device_env)
+
+
+@test("a program in another pid namespace is charged as any other")
+def _(g):
+    if not ROOT:
+        raise Skip("needs root")
+    need("unshare")
+    group = g.group("64M")
+    p = Elsewhere(g, group).begin()
+    assert p.do("pid")[1] < 100
+    a = p.keep("alloc 48M")
+    assert g.current(group) == 48 * MIB and p.result("alloc 32M") == NO_MEMORY
+    assert "partial" not in g.do("ps", group)
+    assert p.result("free %d" % a) == OK and g.current(group) == 0
+    p.keep("alloc 64M")
+    assert p.do("fork") == [0, UNINITIALIZED * 16 + UNINITIALIZED]
+    p.process.kill()  # of unshare, which takes the program along
+    p.process.communicate()
+    g.empty(group)
+
+
 @test("both APIs show the same share; with dmem.view=real, the device")
 def _(g):
     group = g.group("1G", devices=2, reversed=1)
@@ -761,6 +773,63 @@ def _(g):
     assert answers[0] == answers[2], [pair for pair in zip(answers[0], answers[2]) if pair[0] != pair[1]]
 
 
+# Every call that the client can find, with NULL and 0 for all that it takes.
+CALLS = ["cuMemAlloc_v2", "cuMemAlloc", "cuMemAllocPitch_v2", "cuMemAllocManaged", "cuMemFree_v2", "cuMemGetInfo_v2",
+         "cuDeviceTotalMem_v2", "cuMemAllocAsync", "cuMemAllocAsync_ptsz", "cuMemAllocFromPoolAsync", "cuMemFreeAsync",
+         "cuMemPoolCreate", "cuMemPoolDestroy", "cuMemPoolTrimTo", "cuMemPoolSetAttribute", "cuMemCreate", "cuMemRelease",
+         "cuMemMap", "cuMemUnmap", "cuMemRetainAllocationHandle", "cuMemExportToShareableHandle",
+         "cuMemImportFromShareableHandle", "cuArrayCreate_v2", "cuArray3DCreate_v2", "cuArrayDestroy",
+         "cuMipmappedArrayCreate", "cuMipmappedArrayDestroy", "cuMemHostAlloc", "cuMemFreeHost", "cuMemHostRegister_v2",
+         "cuMemHostUnregister", "cuIpcGetMemHandle", "cuIpcCloseMemHandle", "cuCtxCreate_v2", "cuCtxDestroy_v2",
+         "cuDevicePrimaryCtxRetain", "cuDevicePrimaryCtxRelease_v2", "cuDevicePrimaryCtxReset_v2", "cuModuleLoadData",
+         "cuModuleUnload", "cuMulticastCreate", "cuGraphAddMemAllocNode", "cuGraphExecDestroy", "cuDeviceGraphMemTrim"]
+
+
+@test("all calls with NULL and 0, before cuInit, without a context, with one, in a forked child: as without us")
+def _(g):
+    lines = ["null " + call for call in CALLS]
+    steps = [*lines, "init", *lines, "context 0", *(line for line in lines if "CtxDestroy" not in line),
+             *("child " + line for line in lines)]
+    answers = []
+    for group in (None, g.group("max"), g.group("0")):
+        for how in ("dlsym", "gpa2"):
+            p = Program(g, group, how)
+            answers.append([(line, p.result(line)) for line in steps])
+            p.end()
+        if group:
+            assert g.current(group) == 0
+            g.empty(group)
+    for other in answers[1:]:
+        assert other == answers[0], [pair for pair in zip(other, answers[0]) if pair[0] != pair[1]]
+
+
+@test("a forked child that uses what its parent has, and calls after main has returned: as without us")
+def _(g):
+    before = ["init", "context 0", "alloc 1M", "create 2M 0", "range 2M", "map 3 0 2M 2", "array 64 64", "async 1M", "host 1M"]
+    steps = ["free 1", "freeasync 5", "drop 2", "unmap 3 0 2M", "again 3", "endarray 4", "endhost 6", "info", "total 0", "alloc 1M",
+             "managed 1M", "create 2M 0", "mipmap 64 64 2", "destroy 0", "reset 0", "pitch 10 10", "sync", "export 2"]
+    answers = []
+    for group in (None, g.group("max")):
+        p = Program(g, group)
+        for line in before:
+            assert p.result(line) == OK, line
+        got = [(line, p.result("child " + line)) for line in steps]
+        held = g.current(group) if group else 0
+        p.end()
+        for line in ("alloc 1M", "free 1", "info", "drop 2", "destroy 0"):
+            p = Program(g, group)
+            for each in before:
+                assert p.result(each) == OK, each
+            assert p.result("later " + line) == OK
+            out, _ = p.process.communicate()  # in a handler of atexit, and in a destructor
+            got.append(("later " + line, [said.split()[0] for said in out.splitlines()], p.process.returncode))
+        answers.append(got)
+        if group:
+            assert held >= 5 * MIB, held
+            g.empty(group)
+    assert answers[0] == answers[1], [pair for pair in zip(*answers) if pair[0] != pair[1]]
+
+
 @test("freed twice, foreign, or of the wrong kind: the driver's answer, and no charge is lost")
 def _(g):
     group = g.group("64M")
@@ -778,9 +847,8 @@ def _(g):
 def _(g):
     for call, before, line in CRASHES:
         group = g.group("64M")
-        p = Program(g, group, env={"FAKE_CUDA_FAIL": "%s:1:999" % call}).begin()
-        for each in before:
-            assert p.result(each) == OK, each
+        p = Program(g, group, env={"FAKE_CUDA_FAIL": "%s:1:999" % call})
+        prepare(p, before)
         held = g.current(group)
         result = p.result(line)
         assert result in (999, OK), (call, result)

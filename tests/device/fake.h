@@ -6,6 +6,7 @@
  * FAKE_CUDA_STATE=FILE     that file; made if missing
  * FAKE_CUDA_DEVICES=N      1 to 4 (1)             FAKE_CUDA_MEMORY=BYTES   of each (8 GiB)
  * FAKE_CUDA_CONTEXT=BYTES  what a context takes (0)
+ * FAKE_CUDA_MODULE=BYTES   what a module takes (0)
  * FAKE_CUDA_VERSION=N      13000                  FAKE_CUDA_REVERSED=1     NVML counts from the
  * other end FAKE_CUDA_FAIL=NAME:N:CODE     the N-th call of NAME answers CODE
  * FAKE_CUDA_CRASH=NAME:N:WHERE   there the process is killed: before (the call does anything),
@@ -44,17 +45,29 @@ enum {
 
 struct fake_slot {
 	_Atomic int32_t pid;
+	_Atomic uint64_t image; /* of the process: another one has lost what was there before */
 	_Atomic uint64_t used[FAKE_DEVICES_MAX];
+};
+
+/* Memory that several processes have: it is the device's until the last one has closed it. */
+#define FAKE_HOLDERS 16
+struct fake_lent {
+	uint64_t serial, size;
+	int device;
+	int32_t holder[FAKE_HOLDERS]; /* pids; 0 none */
 };
 
 struct fake_shared {
 	_Atomic uint64_t used[FAKE_DEVICES_MAX];
 	struct fake_slot slot[256];
+	_Atomic int32_t lock; /* of what follows */
+	uint64_t serials;
+	struct fake_lent lent[256];
 };
 
 struct fake_settings {
 	int devices, version;
-	uint64_t memory, context;
+	uint64_t memory, context, module;
 	bool reversed;
 };
 
@@ -65,6 +78,12 @@ void fake_state_open(void);
 bool fake_take(int device, uint64_t bytes);
 void fake_give(int device, uint64_t bytes);
 uint64_t fake_used(int device);
+uint64_t fake_used_by(int device, int32_t pid);
+
+/* Own memory that others may open: its serial. fake_open adds this process, or takes it anew where it had gone. */
+uint64_t fake_lend(int device, uint64_t size);
+void fake_open(uint64_t serial, int device, uint64_t size);
+void fake_close(uint64_t serial);
 void fake_uuid(int device, unsigned char uuid[16]);
 void fake_address(int device, char *text, size_t size);
 
@@ -107,6 +126,9 @@ extern pthread_mutex_t fake_lock;
 struct fake_context *fake_current(void);
 bool fake_is_device(int device);
 
+/* Which device of the machine an ordinal is, -1 none: what is taken and given is counted by that. */
+int fake_visible(int ordinal);
+
 /* Ends all that was allocated in a context. Under fake_lock. */
 void fake_memory_end(struct fake_context *context);
 void fake_pools_shrink(void);
@@ -133,6 +155,7 @@ struct fake_block {
 	enum fake_kind kind;
 	struct fake_context *context;
 	struct fake_pool *pool;
+	uint64_t serial; /* what others may open; 0: they may not */
 };
 
 uint64_t fake_new_address(uint64_t size);

@@ -195,7 +195,7 @@ SHOW int cuDriverGetVersion(int *version)
 }
 
 /* CUDA_VISIBLE_DEVICES as a list of numbers: which device an ordinal is. */
-static int visible(int ordinal)
+static int look_at_list(int ordinal)
 {
 	const char *list = getenv("CUDA_VISIBLE_DEVICES");
 
@@ -214,9 +214,21 @@ static int visible(int ordinal)
 	return -1;
 }
 
+/* The list is read once, as drivers do. */
+int fake_visible(int ordinal)
+{
+	static int known[FAKE_DEVICES_MAX]; /* device + 1, or -1; 0: not looked up yet */
+
+	if (ordinal < 0 || ordinal >= FAKE_DEVICES_MAX)
+		return -1;
+	if (!known[ordinal])
+		known[ordinal] = look_at_list(ordinal) < 0 ? -1 : look_at_list(ordinal) + 1;
+	return known[ordinal] < 0 ? -1 : known[ordinal] - 1;
+}
+
 bool fake_is_device(int device)
 {
-	return device >= 0 && visible(device) >= 0;
+	return device >= 0 && fake_visible(device) >= 0;
 }
 
 SHOW int cuDeviceGetCount(int *n);
@@ -248,7 +260,7 @@ SHOW int cuDeviceGetUuid_v2(unsigned char *uuid, int device)
 	ENTER(cuDeviceGetUuid_v2)
 	if (!fake_is_device(device))
 		return INVALID_DEVICE;
-	fake_uuid(visible(device), uuid);
+	fake_uuid(fake_visible(device), uuid);
 	LEAVE(cuDeviceGetUuid_v2, OK);
 }
 
@@ -258,7 +270,7 @@ SHOW int cuDeviceGetPCIBusId(char *text, int size, int device)
 	ENTER(cuDeviceGetPCIBusId)
 	if (!fake_is_device(device))
 		return INVALID_DEVICE;
-	fake_address(visible(device), text, (size_t)size);
+	fake_address(fake_visible(device), text, (size_t)size);
 	LEAVE(cuDeviceGetPCIBusId, OK);
 }
 
@@ -291,7 +303,7 @@ struct fake_context *fake_current(void)
 
 static int begin(struct fake_context *c, int device)
 {
-	if (!fake_take(visible(device), fake_settings.context))
+	if (!fake_take(fake_visible(device), fake_settings.context))
 		return OUT_OF_MEMORY;
 	c->device = device;
 	c->is_alive = true;
@@ -305,7 +317,7 @@ static void finish(struct fake_context *c)
 	pthread_mutex_lock(&fake_lock);
 	fake_memory_end(c);
 	pthread_mutex_unlock(&fake_lock);
-	fake_give(visible(c->device), fake_settings.context);
+	fake_give(fake_visible(c->device), fake_settings.context);
 	c->is_alive = false;
 }
 
@@ -409,6 +421,28 @@ SHOW int cuCtxSetCurrent(struct fake_context *c)
 	LEAVE(cuCtxSetCurrent, OK);
 }
 
+SHOW int cuCtxPushCurrent_v2(struct fake_context *c);
+SHOW int cuCtxPushCurrent_v2(struct fake_context *c)
+{
+	ENTER(cuCtxPushCurrent_v2)
+	if (!c || !c->is_alive || depth == 16)
+		return INVALID_CONTEXT;
+	stack[depth++] = c;
+	LEAVE(cuCtxPushCurrent_v2, OK);
+}
+
+SHOW int cuCtxPopCurrent_v2(struct fake_context **ret);
+SHOW int cuCtxPopCurrent_v2(struct fake_context **ret)
+{
+	ENTER(cuCtxPopCurrent_v2)
+	if (depth == 0)
+		return INVALID_CONTEXT;
+	depth--;
+	if (ret)
+		*ret = stack[depth];
+	LEAVE(cuCtxPopCurrent_v2, OK);
+}
+
 SHOW int cuCtxGetCurrent(struct fake_context **ret);
 SHOW int cuCtxGetCurrent(struct fake_context **ret)
 {
@@ -439,4 +473,40 @@ SHOW int cuCtxSynchronize(void)
 		return INVALID_CONTEXT;
 	fake_pools_shrink();
 	LEAVE(cuCtxSynchronize, OK);
+}
+
+/* ---- modules, of which only what they take is there
+ * ------------------------------------------------------------------------------------------------ */
+
+struct module {
+	int device;
+};
+
+SHOW int cuModuleLoadData(struct module **ret, const void *image);
+SHOW int cuModuleLoadData(struct module **ret, const void *image)
+{
+	struct module *m;
+
+	ENTER(cuModuleLoadData)
+	if (!ret || !image)
+		return INVALID_VALUE;
+	if (!fake_current())
+		return INVALID_CONTEXT;
+	m = calloc(1, sizeof(*m));
+	if (!m || !fake_take(fake_visible(fake_current()->device), fake_settings.module))
+		return OUT_OF_MEMORY;
+	m->device = fake_visible(fake_current()->device);
+	*ret = m;
+	LEAVE(cuModuleLoadData, OK);
+}
+
+SHOW int cuModuleUnload(struct module *m);
+SHOW int cuModuleUnload(struct module *m)
+{
+	ENTER(cuModuleUnload)
+	if (!m)
+		return INVALID_HANDLE;
+	fake_give(m->device, fake_settings.module);
+	free(m);
+	LEAVE(cuModuleUnload, OK);
 }

@@ -97,8 +97,8 @@ static uint64_t blocks(uint64_t bytes)
 static bool take(int device, uint64_t size)
 {
 	if (size >= FAKE_BLOCK / 2)
-		return fake_take(device, blocks(size));
-	if (!fake_take(device, blocks(small[device] + span(size)) - blocks(small[device])))
+		return fake_take(fake_visible(device), blocks(size));
+	if (!fake_take(fake_visible(device), blocks(small[device] + span(size)) - blocks(small[device])))
 		return false;
 	small[device] += span(size);
 	return true;
@@ -107,10 +107,10 @@ static bool take(int device, uint64_t size)
 static void give(int device, uint64_t size)
 {
 	if (size >= FAKE_BLOCK / 2) {
-		fake_give(device, blocks(size));
+		fake_give(fake_visible(device), blocks(size));
 		return;
 	}
-	fake_give(device, blocks(small[device]) - blocks(small[device] - span(size)));
+	fake_give(fake_visible(device), blocks(small[device]) - blocks(small[device] - span(size)));
 	small[device] -= span(size);
 }
 
@@ -135,6 +135,15 @@ static int allocate(uint64_t *ptr, uint64_t size, enum fake_kind kind)
 	return result;
 }
 
+static void end(struct fake_block *b)
+{
+	if (b->serial)
+		fake_close(b->serial);
+	else if (b->kind != KIND_IPC)
+		give(b->device, b->size);
+	fake_block_remove(b);
+}
+
 static int release(uint64_t ptr)
 {
 	struct fake_block *b;
@@ -149,8 +158,7 @@ static int release(uint64_t ptr)
 	} else if (b->kind == KIND_POOL) {
 		result = fake_pool_free(b);
 	} else {
-		give(b->device, b->size);
-		fake_block_remove(b);
+		end(b);
 	}
 	pthread_mutex_unlock(&fake_lock);
 	return result;
@@ -227,7 +235,7 @@ SHOW int cuMemGetInfo_v2(size_t *available, size_t *total)
 		return INVALID_CONTEXT;
 	if (available)
 		*available = fake_settings.memory -
-			     atomic_load(&fake_shared->used[fake_current()->device]);
+			     atomic_load(&fake_shared->used[fake_visible(fake_current()->device)]);
 	if (total)
 		*total = fake_settings.memory;
 	LEAVE(cuMemGetInfo_v2, OK);
@@ -326,7 +334,7 @@ static int make_array(struct array **ret, const struct description3 *d, unsigned
 		return INVALID_CONTEXT;
 	if (!d->width || !levels || (d->channels != 1 && d->channels != 2 && d->channels != 4))
 		return INVALID_VALUE;
-	if (!fake_take(c->device, array_size(d, levels)))
+	if (!fake_take(fake_visible(c->device), array_size(d, levels)))
 		return OUT_OF_MEMORY;
 	a = calloc(1, sizeof(*a));
 	if (!a)
@@ -344,7 +352,7 @@ static void end_array(struct array *a)
 	while (*at != a)
 		at = &(*at)->next;
 	*at = a->next;
-	fake_give(a->context->device, a->size);
+	fake_give(fake_visible(a->context->device), a->size);
 	a->magic = 0;
 	free(a);
 }
@@ -424,11 +432,9 @@ void fake_memory_end(struct fake_context *context)
 	for (unsigned i = 0; i < BUCKETS; i++)
 		for (struct fake_block *b = bucket[i], *next; b; b = next) {
 			next = b->next;
-			if (b->context != context ||
-			    (b->kind != KIND_PLAIN && b->kind != KIND_MANAGED))
-				continue;
-			give(b->device, b->size);
-			fake_block_remove(b);
+			if (b->context == context &&
+			    (b->kind == KIND_PLAIN || b->kind == KIND_MANAGED || b->kind == KIND_IPC))
+				end(b);
 		}
 	for (struct array *a = arrays, *next; a; a = next) {
 		next = a->next;
@@ -529,8 +535,8 @@ SHOW int cuMemHostUnregister(void *ptr)
 
 struct ipc {
 	int32_t pid, device;
-	uint64_t ptr, size;
-	char rest[40];
+	uint64_t ptr, size, serial;
+	char rest[32];
 };
 
 _Static_assert(sizeof(struct ipc) == 64, "the driver's size");
@@ -544,7 +550,13 @@ SHOW int cuIpcGetMemHandle(struct ipc *handle, uint64_t ptr)
 	b = fake_block_find(ptr);
 	if (!handle || !b || b->kind != KIND_PLAIN)
 		return INVALID_VALUE;
-	*handle = (struct ipc){.pid = getpid(), .device = b->device, .ptr = ptr, .size = b->size};
+	if (!b->serial && b->size >= FAKE_BLOCK / 2)
+		b->serial = fake_lend(fake_visible(b->device), blocks(b->size));
+	*handle = (struct ipc){.pid = getpid(),
+			       .device = b->device,
+			       .ptr = ptr,
+			       .size = b->size,
+			       .serial = b->serial};
 	LEAVE(cuIpcGetMemHandle, OK);
 }
 
@@ -559,7 +571,9 @@ SHOW int cuIpcOpenMemHandle_v2(uint64_t *ptr, struct ipc handle, unsigned flags)
 		return INVALID_CONTEXT;
 	pthread_mutex_lock(&fake_lock);
 	*ptr = fake_new_address(handle.size);
-	(void)fake_block_add(*ptr, handle.size, handle.device, KIND_IPC);
+	fake_block_add(*ptr, handle.size, handle.device, KIND_IPC)->serial = handle.serial;
+	if (handle.serial)
+		fake_open(handle.serial, fake_visible(handle.device), blocks(handle.size));
 	pthread_mutex_unlock(&fake_lock);
 	LEAVE(cuIpcOpenMemHandle_v2, OK);
 }
@@ -573,6 +587,6 @@ SHOW int cuIpcCloseMemHandle(uint64_t ptr)
 	b = fake_block_find(ptr);
 	if (!b || b->kind != KIND_IPC)
 		return INVALID_VALUE;
-	fake_block_remove(b);
+	end(b);
 	LEAVE(cuIpcCloseMemHandle, OK);
 }

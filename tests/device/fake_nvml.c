@@ -5,9 +5,11 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define NVML_INVALID   2
 #define NVML_NOT_FOUND 6
+#define NVML_INSUFFICIENT_SIZE 7
 
 static int handles[FAKE_DEVICES_MAX];
 
@@ -61,6 +63,61 @@ SHOW int nvmlDeviceGetUUID(void *device, char *text, unsigned size)
 		return 7;
 	strcpy(text, all);
 	return 0;
+}
+
+struct pci {
+	char address[16];
+	unsigned domain, bus, device, ids[2];
+	char wide[32];
+};
+
+SHOW int nvmlDeviceGetPciInfo_v3(void *device, struct pci *pci);
+SHOW int nvmlDeviceGetPciInfo_v3(void *device, struct pci *pci)
+{
+	if (!pci)
+		return NVML_INVALID;
+	*pci = (struct pci){.bus = (unsigned)number(device) + 1};
+	fake_address(number(device), pci->address, sizeof(pci->address));
+	return 0;
+}
+
+SHOW int nvmlDeviceGetHandleByPciBusId_v2(const char *address, void **device);
+SHOW int nvmlDeviceGetHandleByPciBusId_v2(const char *address, void **device)
+{
+	char own[32];
+
+	for (int i = 0; i < fake_settings.devices; i++) {
+		fake_address(i, own, sizeof(own));
+		if (strcasecmp(own, address) != 0)
+			continue;
+		*device = &handles[i];
+		return 0;
+	}
+	return NVML_NOT_FOUND;
+}
+
+struct process {
+	unsigned pid;
+	unsigned long long used;
+	unsigned instances[2];
+};
+
+/* *n: how many there is room for, then how many there are. */
+SHOW int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *n, struct process *all);
+SHOW int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *n, struct process *all)
+{
+	unsigned room = *n;
+
+	*n = 0;
+	for (unsigned i = 0; i < 256; i++) {
+		int32_t pid = atomic_load(&fake_shared->slot[i].pid);
+
+		if (pid && *n < room)
+			all[*n] = (struct process){.pid = (unsigned)pid,
+						   .used = fake_used_by(number(device), pid)};
+		*n += pid != 0;
+	}
+	return *n > room ? NVML_INSUFFICIENT_SIZE : 0;
 }
 
 struct memory1 {

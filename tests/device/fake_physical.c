@@ -22,7 +22,7 @@ struct physical {
 	uint64_t size;
 	int device; /* -1: the host's */
 	int handles, maps;
-	bool is_imported;
+	uint64_t serial; /* shared with other processes; 0: not */
 };
 
 #define MAGIC 0x70687973ull
@@ -46,12 +46,14 @@ static void drop_if_unused(struct physical *p)
 {
 	if (p->handles || p->maps)
 		return;
-	if (!p->is_imported && p->device >= 0)
-		fake_give(p->device, p->size);
+	if (p->serial)
+		fake_close(p->serial);
+	else if (p->device >= 0)
+		fake_give(fake_visible(p->device), p->size);
 	p->magic = 0; /* the record stays: a stale handle is found out */
 }
 
-static struct physical *add(uint64_t size, int device, bool is_imported)
+static struct physical *add(uint64_t size, int device, uint64_t serial)
 {
 	struct physical *p = calloc(1, sizeof(*p));
 
@@ -61,7 +63,7 @@ static struct physical *add(uint64_t size, int device, bool is_imported)
 			       .size = size,
 			       .device = device,
 			       .handles = 1,
-			       .is_imported = is_imported};
+			       .serial = serial};
 	return p;
 }
 
@@ -87,9 +89,9 @@ SHOW int cuMemCreate(uint64_t *handle, size_t size, const struct properties *lik
 	device = like->location.type == 1 ? like->location.id : -1;
 	if (device >= 0 && !fake_is_device(device))
 		return INVALID_DEVICE;
-	if (device >= 0 && !fake_take(device, size))
+	if (device >= 0 && !fake_take(fake_visible(device), size))
 		return OUT_OF_MEMORY;
-	*handle = (uintptr_t)add(size, device, false);
+	*handle = (uintptr_t)add(size, device, 0);
 	LEAVE(cuMemCreate, OK);
 }
 
@@ -217,7 +219,7 @@ SHOW int cuMemRetainAllocationHandle(uint64_t *handle, void *addr)
 /* What goes through a descriptor. */
 struct exported {
 	int32_t pid, device;
-	uint64_t size, handle;
+	uint64_t size, handle, serial;
 };
 
 SHOW int cuMemExportToShareableHandle(void *shareable, uint64_t handle, int type,
@@ -233,8 +235,13 @@ SHOW int cuMemExportToShareableHandle(void *shareable, uint64_t handle, int type
 	p = find(handle);
 	if (!shareable || !p || type != 1 || flags)
 		return INVALID_VALUE;
-	e = (struct exported){
-		.pid = getpid(), .device = p->device, .size = p->size, .handle = handle};
+	if (!p->serial && p->device >= 0)
+		p->serial = fake_lend(fake_visible(p->device), p->size);
+	e = (struct exported){.pid = getpid(),
+			      .device = p->device,
+			      .size = p->size,
+			      .handle = handle,
+			      .serial = p->serial};
 	fd = memfd_create("fake-cuda", 0);
 	if (fd < 0 || write(fd, &e, sizeof(e)) != sizeof(e))
 		return OUT_OF_MEMORY;
@@ -252,10 +259,12 @@ SHOW int cuMemImportFromShareableHandle(uint64_t *handle, void *shareable, int t
 	if (!handle || type != 1 || pread((int)(intptr_t)shareable, &e, sizeof(e), 0) != sizeof(e))
 		return INVALID_VALUE;
 	p = e.pid == getpid() ? find(e.handle) : NULL;
-	if (p)
+	if (p) {
 		p->handles++;
-	else
-		p = add(e.size, e.device, true);
+	} else {
+		fake_open(e.serial, fake_visible(e.device), e.size);
+		p = add(e.size, e.device, e.serial);
+	}
 	*handle = (uintptr_t)p;
 	LEAVE(cuMemImportFromShareableHandle, OK);
 }

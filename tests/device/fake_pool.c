@@ -66,7 +66,7 @@ static void shrink(struct fake_pool *p, uint64_t keep)
 
 	if (to >= p->reserved)
 		return;
-	fake_give(p->device, p->reserved - to);
+	fake_give(fake_visible(p->device), p->reserved - to);
 	p->reserved = to;
 }
 
@@ -86,7 +86,7 @@ static bool reserve(struct fake_pool *p, uint64_t size)
 
 	if (p->most && p->used + size > p->most)
 		return false;
-	if (!fake_take(p->device, need))
+	if (!fake_take(fake_visible(p->device), need))
 		return false;
 	p->reserved += need;
 	p->used += size;
@@ -229,6 +229,8 @@ SHOW int cuMemPoolTrimTo(struct fake_pool *p, size_t keep)
 	ENTER(cuMemPoolTrimTo)
 	if (!p)
 		return INVALID_VALUE;
+	if (getenv("FAKE_CUDA_TRIM_NEEDS_CONTEXT") && !fake_current())
+		return INVALID_CONTEXT;
 	pthread_mutex_lock(&fake_lock);
 	shrink(p, keep);
 	pthread_mutex_unlock(&fake_lock);
@@ -431,7 +433,7 @@ static int launch(struct graph *g)
 		return OK;
 	need = graph_used[g->device] + graph_size(g);
 	need = need > graph_reserved[g->device] ? need - graph_reserved[g->device] : 0;
-	if (!fake_take(g->device, need))
+	if (!fake_take(fake_visible(g->device), need))
 		return OUT_OF_MEMORY;
 	graph_reserved[g->device] += need;
 	graph_used[g->device] += graph_size(g);
@@ -473,7 +475,7 @@ SHOW int cuDeviceGraphMemTrim(int device)
 	ENTER(cuDeviceGraphMemTrim)
 	if (!fake_is_device(device))
 		return INVALID_DEVICE;
-	fake_give(device, graph_reserved[device] - graph_used[device]);
+	fake_give(fake_visible(device), graph_reserved[device] - graph_used[device]);
 	graph_reserved[device] = graph_used[device];
 	LEAVE(cuDeviceGraphMemTrim, OK);
 }

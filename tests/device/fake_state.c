@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -48,6 +49,7 @@ void fake_state_open(void)
 		.version = (int)number("FAKE_CUDA_VERSION", 13000),
 		.memory = number("FAKE_CUDA_MEMORY", 8ull << 30),
 		.context = number("FAKE_CUDA_CONTEXT", 0),
+		.module = number("FAKE_CUDA_MODULE", 0),
 		.reversed = number("FAKE_CUDA_REVERSED", 0) != 0,
 	};
 	fake_shared = map_state();
@@ -57,6 +59,39 @@ void fake_state_open(void)
 static void forget_in_child(void)
 {
 	own = NULL;
+}
+
+static bool is_dead(int32_t pid)
+{
+	return kill(pid, 0) && errno == ESRCH;
+}
+
+static bool is_own(int32_t pid)
+{
+	return pid == (int32_t)getpid();
+}
+
+static bool is_nobody(int32_t pid)
+{
+	(void)pid;
+	return false;
+}
+
+/* New with each exec, the same for all copies of us. */
+static uint64_t image(void)
+{
+	uint64_t random = 0;
+
+	memcpy(&random, (const void *)getauxval(AT_RANDOM), sizeof(random)); /* NOLINT: an address */
+	return random;
+}
+
+static bool is_of_dead(struct fake_slot *s)
+{
+	int32_t pid = atomic_load(&s->pid);
+
+	return pid && (is_dead(pid) || (is_own(pid) && atomic_load(&s->image) &&
+					atomic_load(&s->image) != image()));
 }
 
 static struct fake_slot *slot(void)
@@ -70,10 +105,110 @@ static struct fake_slot *slot(void)
 	for (unsigned i = 0; i < 256; i++) {
 		int32_t unused = 0;
 
-		if (atomic_compare_exchange_strong(&fake_shared->slot[i].pid, &unused, pid))
-			return own = &fake_shared->slot[i];
+		if (!atomic_compare_exchange_strong(&fake_shared->slot[i].pid, &unused, pid))
+			continue;
+		atomic_store(&fake_shared->slot[i].image, image());
+		return own = &fake_shared->slot[i];
 	}
 	abort();
+}
+
+/* ---- what several processes have
+ * -------------------------------------------------------------------------------------- */
+
+static void lock(void)
+{
+	while (atomic_exchange(&fake_shared->lock, 1))
+		;
+}
+
+static void unlock(void)
+{
+	atomic_store(&fake_shared->lock, 0);
+}
+
+static struct fake_lent *find(uint64_t serial)
+{
+	for (unsigned i = 0; i < 256; i++)
+		if (fake_shared->lent[i].serial == serial)
+			return &fake_shared->lent[i];
+	return NULL;
+}
+
+static void hold(struct fake_lent *l)
+{
+	for (unsigned i = 0; i < FAKE_HOLDERS; i++)
+		if (!l->holder[i]) {
+			l->holder[i] = (int32_t)getpid();
+			return;
+		}
+	abort();
+}
+
+/* Who does not hold it any more, and with the last one the memory. */
+static void let_go(struct fake_lent *l, bool (*goes)(int32_t))
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < FAKE_HOLDERS; i++) {
+		if (l->holder[i] && goes(l->holder[i])) {
+			l->holder[i] = 0;
+			goes = goes == is_dead ? is_dead : is_nobody;
+		}
+		any |= l->holder[i] != 0;
+	}
+	if (any)
+		return;
+	atomic_fetch_sub(&fake_shared->used[l->device], l->size);
+	l->serial = 0;
+}
+
+static uint64_t add(int device, uint64_t size, uint64_t serial)
+{
+	struct fake_lent *l = find(0);
+
+	if (!l)
+		abort();
+	*l = (struct fake_lent){.serial = serial ? serial : ++fake_shared->serials, .size = size, .device = device};
+	hold(l);
+	return l->serial;
+}
+
+uint64_t fake_lend(int device, uint64_t size)
+{
+	uint64_t serial;
+
+	lock();
+	serial = add(device, size, 0);
+	unlock();
+	atomic_fetch_sub(&slot()->used[device], size);
+	return serial;
+}
+
+void fake_open(uint64_t serial, int device, uint64_t size)
+{
+	struct fake_lent *l;
+
+	lock();
+	l = find(serial);
+	if (l)
+		hold(l);
+	else
+		(void)add(device, size, serial);
+	if (!l)
+		atomic_fetch_add(&fake_shared->used[device], size);
+	unlock();
+}
+
+void fake_close(uint64_t serial)
+{
+	struct fake_lent *l;
+
+	lock();
+	l = find(serial);
+	if (l)
+		let_go(l, is_own);
+	unlock();
 }
 
 /* A driver gives back what dead processes had. */
@@ -81,14 +216,34 @@ static void bury(void)
 {
 	for (unsigned i = 0; i < 256; i++) {
 		struct fake_slot *s = &fake_shared->slot[i];
-		int32_t pid = atomic_load(&s->pid);
 
-		if (!pid || kill(pid, 0) == 0 || errno != ESRCH)
+		if (!is_of_dead(s))
 			continue;
 		for (int d = 0; d < FAKE_DEVICES_MAX; d++)
 			atomic_fetch_sub(&fake_shared->used[d], atomic_exchange(&s->used[d], 0));
 		atomic_store(&s->pid, 0);
 	}
+	lock();
+	for (unsigned i = 0; i < 256; i++)
+		if (fake_shared->lent[i].serial)
+			let_go(&fake_shared->lent[i], is_dead);
+	unlock();
+}
+
+/* Shared memory is shown at the first who has it. */
+uint64_t fake_used_by(int device, int32_t pid)
+{
+	uint64_t used = 0;
+
+	bury();
+	for (unsigned i = 0; i < 256; i++)
+		if (atomic_load(&fake_shared->slot[i].pid) == pid)
+			used += atomic_load(&fake_shared->slot[i].used[device]);
+	for (unsigned i = 0; i < 256; i++)
+		if (fake_shared->lent[i].serial && fake_shared->lent[i].device == device &&
+		    fake_shared->lent[i].holder[0] == pid)
+			used += fake_shared->lent[i].size;
+	return used;
 }
 
 static bool try_take(int device, uint64_t bytes)

@@ -114,6 +114,48 @@ def _(g):
     g.empty(group)
 
 
+@test("memory dedicated to one thing is charged once")
+def _(g):
+    group = g.group("64M")
+    p = Program(g, group)
+    assert p.result("dedicated %d" % (48 * MIB)) == OK and g.current(group) == 48 * MIB
+    assert p.result("dedicated %d" % (32 * MIB)) == NO_MEMORY
+    p.do("give")
+    assert g.current(group) == 0
+    p.end()
+    g.empty(group)
+
+
+@test("memory that goes through a descriptor is its creator's, then who has imported it pays")
+def _(g):
+    for how in ("gives it back", "is killed", "exits"):
+        group, other = g.group("64M"), g.group("64M")
+        a, b = Program(g, group), Program(g, other)
+        assert a.result("shareable %d" % (16 * MIB)) == OK
+        result, fd, _ = a.do("export")
+        assert result == OK
+        pid = a.do("nothing")[1]
+        assert b.result("take %d %d %d" % (16 * MIB, fd, pid)) == OK
+        assert (g.current(group), g.current(other)) == (16 * MIB, 0)
+        if how == "gives it back":
+            a.do("give")
+        elif how == "is killed":
+            os.kill(pid, signal.SIGKILL)
+            a.end(128 + signal.SIGKILL)
+        else:
+            a.end()
+        wait_for("it is inherited", lambda: (g.current(group), g.current(other)) == (0, 16 * MIB))
+        if how == "is killed":
+            assert b.result("destroy") == OK
+        else:
+            b.do("give")
+        assert g.current(other) == 0
+        if how == "gives it back":
+            a.end()
+        b.end()
+        g.empty(group, other)
+
+
 @test("imported memory is not charged")
 def _(g):
     group = g.group("1M")
@@ -201,6 +243,16 @@ def _(g):
     g.empty(group)
 
 
+def many_devices(g):
+    group = g.group("64M")
+    p = Program(g, group)
+    assert p.result("devices 1100") == OK
+    assert p.result("alloc %d" % (32 * MIB)) == OK and g.current(group) == 32 * MIB
+    assert p.result("alloc %d" % (48 * MIB)) == NO_MEMORY
+    p.end()
+    g.empty(group)
+
+
 @test("the user's layers and paths stay, and children add nothing")
 def _(g):
     group = g.group()
@@ -217,6 +269,8 @@ def _(g):
     g.do("rm", group)
 
 
+if os.environ.get("LONG"):  # tens of seconds in the driver
+    test("more devices at once than any table is made for")(many_devices)
 if os.environ.get("ONLY"):
     tests[:] = [t for t in tests if os.environ["ONLY"] in t[0]]
 sys.exit(main(VulkanGround))

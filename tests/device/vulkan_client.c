@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -117,7 +118,9 @@ static vk_result open_device(const char *how)
 	vk_result (*create)(vk_handle, const struct create_device *, const void *, vk_handle *);
 	const float priority = 1;
 	const struct queue q = {.chain = {2, NULL}, .count = 1, .priority = &priority};
-	const struct create_device d = {.chain = {3, NULL}, .queues = 1, .queue = &q};
+	static const char *const extensions[] = {"VK_KHR_external_memory_fd"};
+	const struct create_device d = {
+		.chain = {3, NULL}, .queues = 1, .queue = &q, .extensions = 1, .extension = extensions};
 	vk_lookup *lookup = strcmp(how, "instance") == 0 ? of_instance : of_device;
 	vk_result result;
 
@@ -154,6 +157,47 @@ static vk_result borrow(unsigned long long size)
 	} import = {{{VK_IMPORT_HOST_POINTER, NULL}, 0x80}, aligned_alloc(4096, size)};
 
 	return make(size, &import.head.chain);
+}
+
+/* For itself alone, as drivers like it best for large images. */
+static vk_result dedicate(unsigned long long size)
+{
+	struct {
+		struct vk_chain chain;
+		uint64_t image, buffer;
+	} dedicated = {{1000127001, NULL}, 0, 0};
+
+	return make(size, &dedicated.chain);
+}
+
+#define OPAQUE 1
+
+static vk_result make_shareable(unsigned long long size)
+{
+	struct vk_import shared = {{1000072002, NULL}, OPAQUE};
+
+	return make(size, &shared.chain);
+}
+
+/* A descriptor of the last allocation. */
+static vk_result export(int *fd)
+{
+	vk_result (*get)(vk_handle, const struct vk_get_fd *, int *);
+	const struct vk_get_fd info = {{1000074002, NULL}, (uint64_t)kept[count - 1], OPAQUE};
+
+	*(void **)&get = of_device(device, "vkGetMemoryFdKHR");
+	return get ? get(device, &info, fd) : -102;
+}
+
+/* The same open file, out of another process. */
+static vk_result take(unsigned long long size, long pid, int fd)
+{
+	struct vk_import_fd import = {{VK_IMPORT_FD, NULL}, OPAQUE, -1};
+	int process = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	import.fd = (int)syscall(SYS_pidfd_getfd, process, fd, 0);
+	(void)close(process);
+	return import.fd < 0 ? -103 : make(size, &import.chain);
 }
 
 static void answer(long long result, unsigned long long first, unsigned long long second)
@@ -224,7 +268,8 @@ static void give_all(void)
 	answer(0, 0, 0);
 }
 
-static void obey(const char *how, const char *verb, unsigned long long size, unsigned long n)
+static void obey(const char *how, const char *verb, unsigned long long size, unsigned long n,
+		 unsigned long pid)
 {
 	vk_result result = 0;
 
@@ -238,8 +283,22 @@ static void obey(const char *how, const char *verb, unsigned long long size, uns
 		return give_all();
 	if (strcmp(verb, "open") == 0)
 		result = open_device(how);
+	else if (strcmp(verb, "devices") == 0) /* one more with each: the last is used */
+		for (unsigned long i = 0; i < size && !result; i++)
+			result = open_device(how);
 	else if (strcmp(verb, "alloc") == 0)
 		count += !(result = make(size, NULL));
+	else if (strcmp(verb, "dedicated") == 0)
+		count += !(result = dedicate(size));
+	else if (strcmp(verb, "shareable") == 0)
+		count += !(result = make_shareable(size));
+	else if (strcmp(verb, "export") == 0) {
+		int fd = -1;
+
+		result = export(&fd);
+		return answer(result, (unsigned long long)fd, count);
+	} else if (strcmp(verb, "take") == 0) /* size, descriptor, pid */
+		count += !(result = take(size, (long)pid, (int)n));
 	else if (strcmp(verb, "import") == 0)
 		count += !(result = borrow(size));
 	else if (strcmp(verb, "destroy") == 0)
@@ -261,10 +320,10 @@ int main(int argc, char **argv)
 	answer(result, (unsigned long long)getpid(), 0);
 	while (!result && fgets(line, sizeof(line), stdin)) {
 		unsigned long long size = 0;
-		unsigned long n = 0;
+		unsigned long n = 0, pid = 0;
 
-		if (sscanf(line, "%31s %llu %lu", verb, &size, &n) > 0)
-			obey(argv[1], verb, size, n);
+		if (sscanf(line, "%31s %llu %lu %lu", verb, &size, &n, &pid) > 0)
+			obey(argv[1], verb, size, n, pid);
 	}
 	return 0;
 }

@@ -14,6 +14,7 @@
 
 #include "accounting/check.h"
 #include "accounting/step.h"
+#include "accounting/transfer.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -59,6 +60,12 @@ static const struct row rows[] = {
 	{ "U2", CHARGER, OPEN, "before the account was changed: open alone is up" },
 	{ "U3", CHARGER, OPEN, "the account is lower, no pool is" },
 	{ "U4", CHARGER, OPEN, "the account is lower, some pools are" },
+	{ "T2", CHARGER, OPEN, "before any pool was charged for what changes hands" },
+	{ "T3", CHARGER, OPEN, "some pools have room for what changes hands" },
+	{ "T3r", CHARGER, OPEN, "a refused hand-over is half undone" },
+	{ "T4", CHARGER, OPEN, "what changes hands is with nobody" },
+	{ "T5", CHARGER, OPEN, "it is with the other one; the first one's own pools still have it" },
+	{ "T6", CHARGER, OPEN, "some of these have given it back" },
 	{ "D1", CHARGER, OPEN, "before any stock was taken: open alone is up" },
 	{ "D2", CHARGER, OPEN, "another's stock is taken, no pool is lower" },
 	{ "J1", DAEMON, CLOSED, "a slot has its pid and nothing else" },
@@ -168,6 +175,20 @@ static void uncharge_some(struct worker *w, int i, uint64_t n)
 	w->held[i] -= n;
 }
 
+/* From one of its accounts to the other. What is refused may be lost to a recount, of a stopped victim above all. */
+static void hand_over(struct worker *w, int to, uint64_t n)
+{
+	uint32_t from = w->account[1 - to];
+	uint64_t left, had = w->held[1 - to];
+
+	if (transfer_try(&w->by, from, mc_load_full(&account_of(&w->seg, from)->meta), w->account[to], n) == 0)
+		w->held[to] += n;
+	left = account_held(mc_load_full(&account_of(&w->seg, from)->word));
+	if (left > had || left + n < had)
+		shared->lost++;
+	w->held[1 - to] = left;
+}
+
 static void one_op(struct worker *w)
 {
 	uint64_t dice = ground_random(&w->seed);
@@ -177,6 +198,10 @@ static void one_op(struct worker *w)
 	switch (dice % 16) {
 	case 0:
 		(void)stock_drain(&w->by, RESOURCE_MEMORY, dice >> 32 & 1 ? t : tx);
+		break;
+	case 8:
+	case 9:
+		hand_over(w, i, n);
 		break;
 	case 1 ... 7:
 		uncharge_some(w, i, n);

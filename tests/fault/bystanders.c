@@ -50,13 +50,13 @@ static void on_alarm(int signal)
 }
 
 /* Fast ones and slow ones; what is charged is uncharged, so that a tight limit stays as tight. */
-static bool take_turns(struct bystanders *b)
+static bool take_turns(struct bystanders *b, const struct ground *g)
 {
 	bool ok = charge(b, 0, 5) && charge(b, 1, 1) && charge(b, 0, 150) && charge(b, 1, 200);
 
 	for (int i = 0; i < BYSTANDERS; i++)
 		uncharge(b, i, 3);
-	(void)stock_drain(&b->party[1].by, RESOURCE_MEMORY, GROUP_ROOT);
+	(void)stock_drain(&b->party[1].by, g->resource, GROUP_ROOT);
 	ok = charge(b, 0, 2) && charge(b, 1, 4) && ok;
 	for (int i = 0; i < BYSTANDERS; i++)
 		if (b->held[i] > 150)
@@ -73,7 +73,7 @@ bool bystanders_go_on(struct bystanders *b, struct ground *g, bool recounting, c
 	(void)alarm(BYSTANDERS_HANG_AFTER);
 	if (recounting)
 		recount_all(&g->seg);
-	ok = take_turns(b);
+	ok = take_turns(b, g);
 	(void)alarm(0);
 	return ok;
 }
@@ -120,9 +120,10 @@ static bool nothing_leaks(const struct ground *g)
 		members += mc_load_full(&member_of(&g->seg, i)->state) != 0;
 		open += mc_load_full(&member_of(&g->seg, i)->open);
 	}
-	return equal("members", members, BYSTANDERS) & equal("accounts", accounts, BYSTANDERS) &
+	return equal("members", members, BYSTANDERS) &
+	       equal("accounts", accounts, g->resource == RESOURCE_MEMORY ? BYSTANDERS : 2 * BYSTANDERS) &
 	       equal("open slow paths", open, 0) &
-	       equal("a recount is on", mc_load_full(&h->epoch[RESOURCE_MEMORY]) & EPOCH_RECOUNTING, 0);
+	       equal("a recount is on", mc_load_full(&h->epoch[g->resource]) & EPOCH_RECOUNTING, 0);
 }
 
 static bool is_as_they_know(const struct bystanders *b, const struct ground *g, uint16_t group,
@@ -138,13 +139,22 @@ static bool is_as_they_know(const struct bystanders *b, const struct ground *g, 
 	return equal("usage of a group", usage, known);
 }
 
+/* They hold nothing there. */
+static bool has_no_memory(const struct ground *g)
+{
+	struct ground memory = *g;
+
+	memory.resource = RESOURCE_MEMORY;
+	return g->resource == RESOURCE_MEMORY || ground_empty(&memory);
+}
+
 bool bystanders_alone(struct bystanders *b, struct ground *g, uint64_t *drift)
 {
-	bool ok = ground_consistent(g) & nothing_leaks(g);
+	bool ok = ground_consistent(g) & nothing_leaks(g) & has_no_memory(g);
 
 	for (int i = 0; i < BYSTANDERS; i++)
 		ok &= equal("held by a bystander", ground_held(g, b->party[i].account), b->held[i]);
-	(void)stock_drain(&b->party[0].by, RESOURCE_MEMORY, GROUP_ROOT);
+	(void)stock_drain(&b->party[0].by, g->resource, GROUP_ROOT);
 	for (uint32_t i = 0; i < mc_load_full(&g->seg.limits->header.groups_used); i++)
 		ok &= is_as_they_know(b, g, (uint16_t)i, drift);
 	return ok;

@@ -156,6 +156,20 @@ static bool is_quiet(void *arg)
 	return mc_load_full(&d->ground.seg.counters->header.daemon_open) == 0;
 }
 
+/* Memory, and all devices that somebody met. */
+static bool all_are_empty(const struct daemon *d)
+{
+	const struct counters_header *h = &d->ground.seg.counters->header;
+	struct ground g = d->ground;
+	bool ok = true;
+
+	for (g.resource = 0; g.resource < RESOURCES_MAX; g.resource++)
+		if (mc_load_acquire(&g.seg.limits->header.region[g.resource].used))
+			ok &= ground_empty(&g) &
+			      is_none("recounts", (mc_load_full(&h->epoch[g.resource]) & EPOCH_RECOUNTING) != 0);
+	return ok;
+}
+
 bool daemon_is_exact(const struct daemon *d)
 {
 	const struct segment *seg = &d->ground.seg;
@@ -167,7 +181,6 @@ bool daemon_is_exact(const struct daemon *d)
 		accounts += mc_load_full(&account_of(seg, i)->member) != 0;
 	for (uint32_t i = 0; i < member_mark(seg); i++)
 		open += mc_load_full(&member_of(seg, i)->open);
-	return ground_empty(&d->ground) & is_none("accounts", accounts) & is_none("open slow paths", open) &
-	       is_none("open slow paths of the daemon", !quiet) &
-	       is_none("recounts", (mc_load_full(&h->epoch[RESOURCE_MEMORY]) & EPOCH_RECOUNTING) != 0);
+	return all_are_empty(d) & is_none("accounts", accounts) & is_none("open slow paths", open) &
+	       is_none("open slow paths of the daemon", !quiet);
 }

@@ -23,7 +23,7 @@ void image_save(struct image *image, const struct segment *seg)
 	memcpy(&image->header, &c->header, sizeof(image->header));
 	memcpy(image->member, c->member, sizeof(image->member));
 	memcpy(image->account, c->account, sizeof(image->account));
-	for (unsigned r = 0; r < RESOURCE_REGION_FIRST; r++)
+	for (unsigned r = 0; r < IMAGE_RESOURCES; r++)
 		memcpy(image->pool[r], c->pool[r], sizeof(image->pool[r]));
 	memcpy(image->member_of_pid, c->member_of_pid, sizeof(image->member_of_pid));
 }
@@ -36,7 +36,7 @@ void image_restore(const struct image *image, const struct segment *seg)
 	memcpy(&c->header, &image->header, sizeof(image->header));
 	memcpy(c->member, image->member, sizeof(image->member));
 	memcpy(c->account, image->account, sizeof(image->account));
-	for (unsigned r = 0; r < RESOURCE_REGION_FIRST; r++)
+	for (unsigned r = 0; r < IMAGE_RESOURCES; r++)
 		memcpy(c->pool[r], image->pool[r], sizeof(image->pool[r]));
 	memcpy(c->member_of_pid, image->member_of_pid, sizeof(image->member_of_pid));
 }

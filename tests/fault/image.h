@@ -12,12 +12,13 @@
 #define IMAGE_MEMBERS  32u
 #define IMAGE_ACCOUNTS 32u
 #define IMAGE_GROUPS   16u
+#define IMAGE_RESOURCES (RESOURCE_REGION_FIRST + 1) /* one region */
 
 struct image {
 	struct counters_header header;
 	struct member member[IMAGE_MEMBERS];
 	struct account account[IMAGE_ACCOUNTS];
-	struct pool pool[RESOURCE_REGION_FIRST][IMAGE_GROUPS];
+	struct pool pool[IMAGE_RESOURCES][IMAGE_GROUPS];
 	mc_word32 member_of_pid[MEMBERS_MAX];
 };
 

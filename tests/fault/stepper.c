@@ -11,6 +11,7 @@
 #include "tests/lib/tap.h"
 
 #include "accounting/check.h"
+#include "accounting/transfer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -43,6 +44,7 @@ static void on_check(const char *what, const char *file, int line)
 
 static struct segment own; /* a member's own mapping */
 static struct party me;
+static int beside_slot; /* of its second account, where it has one */
 
 static void join(void)
 {
@@ -84,6 +86,17 @@ static void make_tight(void)
 static void join_tightly(void)
 {
 	join();
+	make_tight();
+}
+
+/* In an account beside; there is no room but what this gives. */
+static void hold_300_beside(void)
+{
+	join();
+	beside_slot = member_account(&own, me.member, RESOURCE_MEMORY, beside);
+	if (beside_slot < 0 ||
+	    charge_try(&me.by, member_account_at(&own, me.member, (unsigned)beside_slot), 300, NULL))
+		_exit(93);
 	make_tight();
 }
 
@@ -155,6 +168,23 @@ static int charge_500(void)
 	uint16_t refused;
 
 	return charge_try(&me.by, me.account, 500, &refused);
+}
+
+static int take_over(uint64_t n)
+{
+	uint32_t from = member_account_at(&own, me.member, (unsigned)beside_slot);
+
+	return transfer_try(&me.by, from, mc_load_full(&account_of(&own, from)->meta), me.account, n);
+}
+
+static int take_over_200(void)
+{
+	return take_over(200);
+}
+
+static int take_over_500(void)
+{
+	return take_over(500);
 }
 
 static int force_100(void)
@@ -273,6 +303,8 @@ static const struct operation {
 	{ "a slow charge", join, charge_500, 500, 0, MEMBER },
 	{ "a charge that needs a drain", join_tightly, charge_50, 50, 0, MEMBER },
 	{ "a refused charge", join_tightly, charge_500, 500, 0, MEMBER },
+	{ "a hand-over", hold_300_beside, take_over_200, 300, 0, MEMBER },
+	{ "a hand-over that is refused", hold_300_beside, take_over_500, 500, 300, MEMBER },
 	{ "a forced charge over the limit", join_tightly, force_100, 100, 0, MEMBER },
 	{ "an uncharge into stock", hold_30, uncharge_10, 20, 0, MEMBER },
 	{ "a slow uncharge", hold_300, uncharge_200, 100, 0, MEMBER },

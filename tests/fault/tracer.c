@@ -21,6 +21,9 @@
 #ifndef MADV_KEEPONFORK
 #define MADV_KEEPONFORK 19
 #endif
+#ifndef MADV_DOFORK
+#define MADV_DOFORK 11
+#endif
 
 /* Nothing of it outlives the tracer. */
 #define OPTIONS (PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEVFORK)
@@ -282,6 +285,12 @@ void tracer_kill(const struct tracee *t)
 		;
 }
 
+static void keep(const struct tracee *t, unsigned long from, unsigned long to, int advice)
+{
+	if (tracer_call(t, SYS_madvise, (long)from, (long)(to - from), advice))
+		ground_bail("madvise in a traced process failed");
+}
+
 /* "7f0000000000-7f0000001000 ..." begins a mapping in smaps, "VmFlags: rd wr ... wf ..." ends it. */
 void tracer_keep_wiped(const struct tracee *t)
 {
@@ -298,9 +307,10 @@ void tracer_keep_wiped(const struct tracee *t)
 			from = a;
 			to = b;
 		}
-		if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " wf") &&
-		    tracer_call(t, SYS_madvise, (long)from, (long)(to - from), MADV_KEEPONFORK))
-			ground_bail("madvise in a traced process failed");
+		if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " wf"))
+			keep(t, from, to, MADV_KEEPONFORK);
+		if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " dc") && !strstr(line, " io"))
+			keep(t, from, to, MADV_DOFORK);
 	}
 	fclose(f);
 }

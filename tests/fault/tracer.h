@@ -58,7 +58,7 @@ void tracer_kill(const struct tracee *t);
 /* A system call in the traced process, which then is where it was. */
 long tracer_call(const struct tracee *t, long nr, long a, long b, long c);
 
-/* Copies shall have what madvise(MADV_WIPEONFORK) keeps from forked children. */
+/* Copies shall have what madvise(MADV_WIPEONFORK) and madvise(MADV_DONTFORK) keep from forked children. */
 void tracer_keep_wiped(const struct tracee *t);
 
 #endif

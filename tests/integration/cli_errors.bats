@@ -38,7 +38,7 @@ misused() {
 	refused 1 "no such key: 'memory.nix'" set /a memory.nix=1
 	refused 1 "compressed swap pool" get /a memory.zswap.max
 	refused 1 "'1' is not for dmem.max: a region and a size" set /a dmem.max=1
-	refused 1 "not in this version: time spent waiting" get /a dmem.pressure
+	refused 1 "not in this version: memory is not counted" get /a memory.numa_stat
 	refused 1 "cannot be seen from user space" get /a memory.kmem.usage_in_bytes
 	refused 1 "can only be read" set /a memory.current=1
 }

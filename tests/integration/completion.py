@@ -30,6 +30,7 @@ def _(g):
     assert "memory.max=" in ask("set", "/comp-alpha", "memory.ma")
     assert "--since" in ask("plot", "--s")
     assert ask("top", "") == []
+    assert ask("watch", "/comp-alpha", "h") == ["history"]
 
 
 @test("fish")
@@ -45,6 +46,7 @@ def _(g):
     assert "memory.max=" in ask("memctl set /comp-alpha memory.ma")
     assert "--since" in ask("memctl plot --s")
     assert ask("memctl daemon sta") == ["start", "status"]
+    assert ask("memctl watch /comp-alpha h") == ["history"]
 
 
 @test("zsh")
@@ -64,6 +66,7 @@ def _(g):
         s.shows("ready>")
         for typed, completed in (("memctl plot /comp-alpha/i", "memctl plot /comp-alpha/inner"),
                                  ("memctl set /comp-alpha memory.swappin", "memctl set /comp-alpha memory.swappiness="),
+                                 ("memctl watch /comp-alpha hi", "memctl watch /comp-alpha history"),
                                  ("memctl doct", "memctl doctor")):
             s.type(typed)
             s.keys("Tab")

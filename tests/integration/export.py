@@ -13,6 +13,7 @@ import urllib.parse
 import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
+from cuda_program import NO_MEMORY, REGION, DeviceGround, Program
 from real_programs import Ground, main, need, test, wait_for
 
 TOP = os.path.dirname(os.path.abspath(__file__)) + "/../.."
@@ -160,6 +161,59 @@ def _(g):
         assert g.spawn([g.memctl, "daemon", "status"]).status == 3
         g.do("daemon", "start")
         assert samples(fetch(url)[0])["memctl_up"][""] == 1
+
+
+@test("per region: capacity, usage and limits of device memory, of every group")
+def _(g):
+    device = DeviceGround()
+    try:
+        device.do("create", "-p", "/gpu/a", "dmem.max=all 256M")
+        p = Program(device, "/gpu/a").begin()
+        p.keep("alloc 64M")
+        got = samples(device.do("export", "--once"))
+        of_region = 'group="%s",region="' + REGION + '"'
+        assert got["memctl_dmem_current_bytes"][of_region % "/gpu/a"] == 64 << 20, got["memctl_dmem_current_bytes"]
+        assert got["memctl_dmem_current_bytes"][of_region % "/gpu"] == 64 << 20
+        assert got["memctl_dmem_max_bytes"][of_region % "/gpu/a"] == 256 << 20
+        assert got["memctl_dmem_max_bytes"][of_region % "/gpu"] == float("inf")
+        assert got["memctl_dmem_capacity_bytes"][of_region % "/"] > 64 << 20
+        assert p.do("alloc 1G")[0] == NO_MEMORY
+        got = samples(device.do("export", "--once"))
+        assert got["memctl_dmem_events_total"][of_region % "/gpu/a" + ',item="oom"'] == 1
+        assert got["memctl_dmem_pressure_ratio"][of_region % "/gpu/a" + ',item="some.avg10"'] >= 0
+        keys = json.loads(device.do("get", "--json", "/gpu/a"))
+        for key, value in keys.items():
+            if key.startswith("dmem.") and value:
+                assert any(name.startswith("memctl_" + key.replace(".", "_")) for name in got), key
+        assert got["memctl_dmem_max_bytes"]['group="/gpu/a",region="all"'] == 256 << 20
+        text = [line.rsplit(" ", 1)[0] for line in device.do("export", "--once").splitlines() if line[0] != "#"]
+        assert len(text) == len(set(text)), "a series is there twice"
+        promtool, = need("promtool")
+        ran = device.spawn([promtool, "check", "metrics"], stdin=device.do("export", "--once"))
+        assert ran.status == 0 and not ran.out.strip() and not ran.err.strip(), ran
+        p.end()
+    finally:
+        device.close()
+
+
+@test("with many groups and members: each is there once, members are counted up the tree")
+def _(g):
+    members = [g.start([g.memctl, "run", "-g", "/many/m%d" % (i % 4), "--keep", "--", "cat"]) for i in range(24)]
+    for i in range(300):
+        g.do("create", "/shop/front/g%d" % i)
+    wait_for("all run", lambda: samples(g.do("export", "--once"))["memctl_group_members"].get('group="/many"') == 24)
+    text = g.do("export", "--once")
+    lines = [line.rsplit(" ", 1)[0] for line in text.splitlines() if not line.startswith("#")]
+    assert len(lines) == len(set(lines)), "a series is there twice"
+    got = samples(text)
+    groups = got["memctl_groups"][""]
+    assert groups > 305 and len(got["memctl_memory_current_bytes"]) == groups
+    assert [got["memctl_group_members_local"]['group="/many/m%d"' % i] for i in range(4)] == [6] * 4
+    for p in members:
+        p.stdin.close()
+        assert p.wait(60) == 0
+        p.stdout.close()
+        p.stderr.close()
 
 
 @test("a real Prometheus scrapes it")

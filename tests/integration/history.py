@@ -6,40 +6,18 @@ import os
 import re
 import signal
 import socket
+import struct
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
-from real_programs import Ground, main, test, wait_for
-
-STEPS = r"""
-import sys
-kept = []
-for line in sys.stdin:
-    n = int(line)
-    try:
-        kept.append([b"x" * (1 << 20) for i in range(n)])
-        print("ok", flush=True)
-    except MemoryError:
-        print("refused", flush=True)
-"""
-
-
-class Client:
-    def __init__(self, g):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.socket.connect(g.env["MEMCTL_DIR"] + "/control.sock")
-
-    def ask(self, **words):
-        self.socket.send(json.dumps(dict(words, v=1)).encode())
-        answer = json.loads(self.socket.recv(1 << 17))
-        assert answer["ok"], answer
-        return answer
-
+from events_client import Client
+from growing import Grower
+from real_programs import Ground, main, need, test, wait_for
 
 def rows(g, group):
     c, cursor, all_rows = Client(g), 0, []
     while True:
-        answer = c.ask(op="history", group=group, cursor=cursor)
+        answer = c.do("history", group=group, cursor=cursor)
         all_rows += answer["rows"]
         if not answer["more"]:
             return all_rows
@@ -50,32 +28,16 @@ def events(g, group="/"):
     return [json.loads(line) for line in g.do("events", "--json", group).splitlines()]
 
 
-class Stepper:
-    def __init__(self, g, group, *options):
-        self.p = g.start([g.memctl, "run", "-g", group, *options, "--", sys.executable, "-c", STEPS])
-
-    def step(self, mib):
-        self.p.stdin.write("%d\n" % mib)
-        self.p.stdin.flush()
-        return self.p.stdout.readline().strip()
-
-    def end(self):
-        self.p.stdin.close()
-        self.p.wait(60)
-        self.p.stdout.close()
-        self.p.stderr.close()
-
-
 @test("usage by class, limits and events are recorded when they change, at most once a second")
 def _(g):
-    s = Stepper(g, "/a", "--max", "100M")
-    assert s.step(20) == "ok"
+    s = Grower(g, "/a", "--max", "100M")
+    assert s.grow(20) == "ok"
     wait_for("20 MiB are seen", lambda: any(sum(r["classes"]) > 20 << 20 for r in rows(g, "/a")[:-1]))
-    assert s.step(30) == "ok"
+    assert s.grow(30) == "ok"
     wait_for("50 MiB are seen", lambda: any(sum(r["classes"]) > 50 << 20 for r in rows(g, "/a")[:-1]))
-    assert s.step(90) == "refused"
+    assert s.grow(90) == "no"
     g.do("set", "/a", "memory.high=80M")
-    oom = Client(g).ask(op="history", group="/a")["events"].index("oom")
+    oom = Client(g).do("history", group="/a")["events"].index("oom")
     wait_for("the refusal and the limit are seen", lambda: any(
         r["events"][oom] and r["high"] == 80 << 20 for r in rows(g, "/a")[:-1]))
     all_rows = rows(g, "/a")
@@ -92,8 +54,8 @@ def _(g):
 def _(g):
     g.do("create", "-p", "/shop/front", "memory.max=32M")
     wait_for("it is made", lambda: any(e["event"] == "made" and e["group"] == "/shop/front" for e in events(g, "/shop")))
-    s = Stepper(g, "/shop/front")
-    assert s.step(64) == "refused"
+    s = Grower(g, "/shop/front")
+    assert s.grow(64) == "no"
     g.do("set", "/shop/front", "memory.max=48M")
     wait_for("both are told", lambda: {"oom", "limit"} <= {e["event"] for e in events(g, "/shop/front")})
     limit = next(e for e in events(g, "/shop/front") if e["event"] == "limit")
@@ -108,20 +70,33 @@ def _(g):
     assert ran.status == 1 and "is not a group's path" in ran.err, ran
 
 
+@test("pressure is recorded: of who is slowed above memory.high, and of the groups above")
+def _(g):
+    g.do("create", "-p", "/slow/inner", "memory.high=8M")
+    s = Grower(g, "/slow/inner")
+    s.ask(24)
+    for group in ("/slow/inner", "/slow"):
+        wait_for("it is recorded", lambda path=group: any(r["some"] > 0 for r in rows(g, path)[:-1]))
+    some = [r["some"] for r in rows(g, "/slow/inner")]
+    assert some == sorted(some), some
+    g.do("set", "/slow/inner", "memory.high=max")
+    assert s.answer() == "ok"
+    s.end()
+
+
 @test("events: a kill is told with its report")
 def _(g):
     g.do("create", "/k", "memory.max=60M", "memory.oom.policy=kill")
-    s = Stepper(g, "/k")
-    assert s.step(20) == "ok"
-    s.p.stdin.write("35\n")
-    s.p.stdin.flush()
-    assert s.p.wait(60) == 128 + signal.SIGKILL
-    s.p.stdin.close()
-    s.p.stdout.close()
-    s.p.stderr.close()
+    s = Grower(g, "/k")
+    assert s.grow(20) == "ok"
+    s.ask(60)
+    assert s.process.wait(60) == 128 + signal.SIGKILL
+    s.end()
     wait_for("it is told", lambda: {"report", "oom_kill"} <= {e["event"] for e in events(g, "/k")})
+    told = [e["event"] for e in events(g, "/k")]
+    assert told.count("made") == 1 and told[0] == "made", told
     report = next(e for e in events(g, "/k") if e["event"] == "report")
-    assert "python" in report["text"] and "/k" in report["text"], report
+    assert re.search(r"pid \d+ \(grow", report["text"]) and "/k" in report["text"], report
     plain = g.do("events", "/k")
     assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  report +/k\n    \S", plain, re.M), plain
     assert len(g.do("events", "-n", "1", "--json").splitlines()) == 1
@@ -155,6 +130,54 @@ def _(g):
         pipe.close()
 
 
+def waits_for_ever(pid):
+    """Each thread sleeps in the kernel, and no time wakes it."""
+    poll, ppoll, futex = "7", "271", "202"
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/syscall" % (pid, task)) as f:
+            call = f.read().split()
+        forever = {poll: call[3:4] == ["0xffffffff"] or call[3:4] == ["0xffffffffffffffff"], ppoll: call[3:4] == ["0x0"],
+                   futex: call[4:5] == ["0x0"]}
+        if not forever.get(call[0]):
+            return False
+    return True
+
+
+@test("events -f sleeps until there is something, prints it at once, and ends when nobody reads it")
+def _(g):
+    g.do("create", "-p", "/push/inner")
+    wait_for("it is made", lambda: events(g, "/push/inner"))
+    p = g.start([g.memctl, "events", "-f", "-n", "0", "/push"])
+    wait_for("it sleeps", lambda: waits_for_ever(p.pid))
+    g.do("create", "/elsewhere")
+    g.do("set", "/push/inner", "memory.high=11M")
+    line = p.stdout.readline()
+    assert "limit" in line and "/push/inner" in line and "memory.high 11.0 MiB, was max" in line, line
+    wait_for("it sleeps again", lambda: waits_for_ever(p.pid))
+    g.do("rm", "-r", "/push")
+    seen = [p.stdout.readline() for i in range(2)]
+    assert all("removed" in line for line in seen), seen
+    g.do("create", "/push")
+    assert "made" in p.stdout.readline()
+    p.stdout.close()
+    p.wait(60)
+    p.stdin.close()
+    p.stderr.close()
+
+
+@test("the event \"history\" is for the group and all above it, not beside it")
+def _(g):
+    for group in ("/told", "/told/here", "/told/there"):
+        g.do("create", group)
+    wait_for("it is recorded", lambda: len(events(g, "/told")) == 3)
+    c = Client(g)
+    here, above, top = (c.subscribe(group, "history") for group in ("/told/here", "/told", "/"))
+    there = c.subscribe("/told/there", "history")
+    g.do("set", "/told/here", "memory.max=12M")
+    wait_for("it is told", lambda: here.count() and above.count() and top.count())
+    assert not there.count()
+
+
 @test("a group that was made anew under a name has no past")
 def _(g):
     g.do("create", "/again", "memory.max=10M")
@@ -168,7 +191,6 @@ def _(g):
 @test("under systemd, events have fields of their own in the journal")
 def _(g):
     """The daemon's log goes to the journal when it was started in the background: bwrap shows it one of ours."""
-    from real_programs import need
     need("bwrap")
     os.makedirs(g.path("journal"), exist_ok=True)
     journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -188,6 +210,16 @@ def _(g):
         seen = dict(line.split("=", 1) for line in journal.recv(65536).decode().splitlines() if "=" in line)
     assert seen["MEMCTL_GROUP"] == "/j" and seen["SYSLOG_IDENTIFIER"] == "memctld", seen
     assert seen["MEMCTL_COUNT"].isdigit() and len(seen["MESSAGE_ID"]) == 32 and seen["PRIORITY"] == "4", seen
+    # a report, however many lines it has, is one entry
+    ran = g.spawn([g.memctl, "run", "-g", "/k", "--max", "32M", "--oom", "kill", "--", sys.executable, "-c",
+                   "x = [b'x' * (1 << 20) for i in range(64)]"], env)
+    assert ran.status == 128 + signal.SIGKILL, ran
+    while b"MEMCTL_EVENT=report\n" not in (entry := journal.recv(65536)):
+        pass
+    size, = struct.unpack_from("<Q", entry, entry.index(b"MESSAGE\n") + 8)
+    message = entry[entry.index(b"MESSAGE\n") + 16:][:size].decode()
+    assert message.startswith("out of memory in /k: pid ") and message.count("\n") > 4, message
+    assert b"MEMCTL_GROUP=/k\n" in entry and b"PRIORITY=4\n" in entry, entry
     assert g.spawn([g.memctl, "daemon", "stop"], env).status == 0
     journal.close()
 

@@ -18,6 +18,32 @@ names() { # FILE MACRO: the first argument of each row
 	done
 }
 
+@test "man has nothing to warn of" {
+	command -v groff >/dev/null || skip "no groff"
+	for page in "$build"/man/*.[1-8]; do
+		said=$(LC_ALL=C.UTF-8 MANROFFSEQ='' man --warnings -E UTF-8 -l -Tutf8 -Z "$page" 2>&1 >/dev/null)
+		[ -z "$said" ] || { echo "$page: $said"; false; }
+	done
+}
+
+@test "memctld(8) has every file of the runtime directory" {
+	export MEMCTL_DIR=$BATS_TEST_TMPDIR/run
+	memctl run -g /files --profile="$BATS_TEST_TMPDIR/sites.json" -- sh -c 'memctl export --once >/dev/null; memctl events'
+	for path in "$MEMCTL_DIR"/*; do
+		grep -q "^\.It Pa .*\b${path##*/}\b" "$build/man/memctld.8" || { echo "$path"; memctl daemon stop; false; }
+	done
+	memctl daemon stop
+}
+
+@test "memctl(1) has every event that can be subscribed to" {
+	for word in $(memctl watch --help | tr -s ' \n' ' ' | sed 's/.*EVENT is \(.*\)\. Fields.*/\1/' |
+		sed 's/([^)]*)//g; s/,MODE//g; s/ or /,/g' | tr -d '[] ' | tr ',' ' '); do
+		grep -q "^\.It .*Cm ${word%%:*}\(:\|$\)" "$build/man/memctl.1" ||
+			grep -q "^\.It .*Cm ${word%%:*}:.*" "$build/man/memctl.1" || grep -q "Cm ${word%%:*}:" "$build/man/memctl.1" ||
+			{ echo "$word"; false; }
+	done
+}
+
 @test "memctl(1) has every command, option, key and field" {
 	page=$build/man/memctl.1
 	for name in $(names memctl/commands.def COMMAND); do grep -q "^\.It Ic $name" "$page" || { echo "$name"; false; }; done

@@ -6,55 +6,34 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
-from real_programs import compile_c, main, test, wait_for
+from growing import Grower, MIB, program
+from real_programs import comment, compile_c, main, test, wait_for
 
-MIB = 1 << 20
-
-# For each number of MiB in its input: allocates and touches them, and says "ok", or "no" when it was refused.
-GROW = r"""
+# Takes and gives back 1 MiB until its input ends; then it says how often it had it.
+HAMMER = r"""
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 int main(void)
 {
-	static char line[64];
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	while (fgets(line, sizeof line, stdin)) {
-		int n = atoi(line) * 16, good = 1;
-		for (int i = 0; i < n && good; i++) {
-			char *p = malloc(65536 - 64);
-			good = p != NULL;
-			if (good)
-				memset(p, 1, 65536 - 64);
+	struct pollfd end = { .fd = 0, .events = POLLIN };
+	unsigned long had = 0;
+	puts("begins");
+	fflush(stdout);
+	while (poll(&end, 1, 0) == 0) {
+		for (int i = 0; i < 64; i++) {
+			char *volatile p = malloc(1 << 20);
+			had += p != NULL;
+			if (p)
+				memset(p, 1, 1 << 20);
+			free(p);
 		}
-		puts(good ? "ok" : "no");
 	}
+	printf("%lu\n", had);
 	return 0;
 }
 """
-
-
-class Grower:
-    def __init__(self, g, group, *options, env=None):
-        self.process = g.start([g.memctl, "run", *(["-g", group] if group else []), *options, "--",
-                                compile_c(g, "grow", GROW)], env)
-
-    def grow(self, mib):
-        self.process.stdin.write("%d\n" % mib)
-        self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
-
-    def end(self):
-        self.process.stdin.close()
-        self.process.wait(60)
-        for pipe in (self.process.stdout, self.process.stderr):
-            pipe.close()
-        return self.process.returncode
-
-
-def runs(g, grower):
-    """It has started: its program answers."""
-    assert grower.grow(0) == "ok"
 
 
 @test("what was waited for is kept for the program, against others in the group")
@@ -62,11 +41,11 @@ def _(g):
     group = g.new_group()
     g.do("create", group, "memory.max=100M")
     kept, other = Grower(g, group, "--need", "60M"), Grower(g, group)
-    runs(g, kept)
+    kept.runs()
     assert int(g.get(group, "memory.current")) < 4 * MIB  # it is room, not memory
     assert other.grow(60) == "no"
     assert kept.grow(50) == "ok"
-    assert g.event(group, "over") == 0
+    g.within(group)
     assert (kept.end(), other.end()) == (0, 0)
     g.settled(group)
 
@@ -77,7 +56,7 @@ def _(g):
     g.do("create", group, "memory.max=100M")
     ballast = Grower(g, group)
     assert ballast.grow(30) == "ok"
-    ran = g.spawn([g.memctl, "run", "-g", group, "--need", "60M", "--", "sh", "-c", "%s; true" % g.path("grow")],
+    ran = g.spawn([g.memctl, "run", "-g", group, "--need", "60M", "--", "sh", "-c", "%s; true" % program(g)],
                   stdin="50\n")
     assert (ran.status, ran.out) == (0, "ok\n"), ran
     assert ballast.end() == 0
@@ -95,7 +74,7 @@ def _(g):
     assert line == "memctl: run: waiting until 50.0 MiB is free in %s\n" % group, line
     assert len(g.do("ps", "--no-header", "-o", "csv", "-f", "pid", group).split()) == 1
     assert first.end() == 0
-    runs(g, second)
+    second.runs()
     assert second.grow(45) == "ok"
     assert second.end() == 0
     g.settled(group)
@@ -106,7 +85,7 @@ def _(g):
     group = g.new_group()
     g.do("create", group, "memory.max=200M")
     kept = Grower(g, group, "--need", "80M")
-    runs(g, kept)
+    kept.runs()
     assert kept.grow(80) == "ok"
 
     def another_fits():
@@ -124,14 +103,37 @@ def _(g):
 def _(g):
     group = g.new_group()
     g.do("create", group, "memory.max=100M")
-    waiting = g.start([g.memctl, "run", "-g", group, "--need", "90M", "--", g.path("grow")])
+    waiting = g.start([g.memctl, "run", "-g", group, "--need", "90M", "--", program(g)])
     wait_for("it runs", lambda: g.do("ps", "--no-header", "-o", "csv", "-f", "pid", group).split())
     next_one = Grower(g, group, "--need", "80M")
     assert "waiting until 80.0 MiB is free" in next_one.process.stderr.readline()
     os.kill(waiting.pid, signal.SIGKILL)
-    runs(g, next_one)
+    next_one.runs()
     assert next_one.end() == 0
     waiting.communicate(timeout=60)
+    g.settled(group)
+
+
+@test("others at the limit get nothing of it, however hard they try")
+def _(g):
+    """The policy is fail: a page that somebody else had for a moment would be a refusal."""
+    group = g.new_group()
+    g.do("create", group, "memory.max=100M")
+    kept, ballast = Grower(g, group, "--need", "60M"), Grower(g, group)
+    kept.runs()
+    ballast.runs()
+    while ballast.grow(1) == "ok":
+        pass
+    hammer = compile_c(g, "hammer", HAMMER)
+    others = [g.start([g.memctl, "run", "-g", group, "--", hammer]) for _ in range(2)]
+    for other in others:
+        assert other.stdout.readline() == "begins\n"
+    said = [kept.grow(1) for _ in range(56)]
+    assert said == ["ok"] * 56, said
+    had = [int(other.communicate("\n", timeout=60)[0]) for other in others]
+    comment("the others had 1 MiB %d and %d times" % tuple(had))
+    g.within(group)
+    assert (kept.end(), ballast.end()) == (0, 0)
     g.settled(group)
 
 
@@ -140,7 +142,7 @@ def _(g):
     parent = g.new_group()
     g.do("create", parent, "memory.max=100M")
     kept = Grower(g, None, "--need", "60M", env={"MEMCTL_GROUP": parent})
-    runs(g, kept)
+    kept.runs()
     other = Grower(g, parent)
     assert other.grow(60) == "no"
     assert kept.grow(50) == "ok"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Out of memory: the policies kill and wait with real members, what is counted and what is said."""
 import json
+import re
 import os
 import signal
 import sys
@@ -62,14 +63,28 @@ def _(g):
     status, out, err = end(grow(g, group, 200))
     assert killed_by(status), (status, err)
     assert out == "" and "memctl: out of memory in %s: pid " % group in err, err
+    assert "refused" not in re.sub(": it refused\n", "", err), err  # nobody was: one was killed
     assert "(grow) asked for 1.0 MiB" in err and "max 64.0 MiB: it refused" in err, err
     assert events(g, group) == {"oom": 1, "oom_kill": 1, "oom_group_kill": 0}
-    assert "killed pid" in g.get(group, "memory.oom.report")
+    report = g.get(group, "memory.oom.report")
+    assert "killed pid" in report and "\nwhere it is asked for, memctl run --profile would tell\n" in report, report
     ran = g.spawn([g.memctl, "run", "-g", group, "--json", "--", g.path("grow"), "200"])
     report = json.loads(ran.err)
     assert report["signal"] == signal.SIGKILL and report["oom_kill"] == 1 and report["refusals"] == [], report
     assert report["oom_report"].startswith("out of memory in %s: " % group), report
     g.settled(group)
+
+
+@test("of a profiled program the report says where its call sites are")
+def _(g):
+    group = g.new_group()
+    g.do("create", "-p", group + "/inner", "memory.max=64M", "memory.oom.policy=kill")
+    argv = [g.memctl, "run", "-g", group + "/inner", "--profile=" + g.path("sites"), "--", compile_c(g, "grow", GROW), "200"]
+    assert killed_by(end(g.start(argv))[0])
+    said = re.search("\nwhere it was asked for: memctl (profile (\\S+))\n", g.get(group, "memory.oom.report"))
+    assert said and said[2] == group + "/inner", g.get(group, "memory.oom.report")
+    assert re.search(r"\bmain\b", g.do(*said[1].split()))
+    g.do("rm", "-r", group)
 
 
 @test("the largest is killed, another one goes on")

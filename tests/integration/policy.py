@@ -7,68 +7,14 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
-from real_programs import compile_c, main, test, wait_for
-
-MIB = 1 << 20
-
-# For each number of MiB in its input: allocates and touches them, and says "ok", or "no" when it was refused.
-GROW = r"""
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-int main(int argc, char **argv)
-{
-	static char line[64];
-	(void)argv;
-	if (argc > 1)
-		signal(SIGTERM, SIG_IGN);
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	while (fgets(line, sizeof line, stdin)) {
-		int n = atoi(line) * 16, good = 1;
-		for (int i = 0; i < n && good; i++) {
-			char *p = malloc(65536 - 64);
-			good = p != NULL;
-			if (good)
-				memset(p, 1, 65536 - 64);
-		}
-		puts(good ? "ok" : "no");
-	}
-	return 0;
-}
-"""
-
-
-class Grower:
-    def __init__(self, g, group, *words):
-        self.process = g.start([g.memctl, "run", "-g", group, "--", compile_c(g, "grower", GROW), *words])
-        assert self.grow(0) == "ok"
-
-    def ask(self, mib):
-        self.process.stdin.write("%d\n" % mib)
-        self.process.stdin.flush()
-
-    def answer(self):
-        return self.process.stdout.readline().strip()
-
-    def grow(self, mib):
-        self.ask(mib)
-        return self.answer()
-
-    def end(self):
-        self.process.stdin.close()
-        status = self.process.wait(60)
-        self.errors = self.process.stderr.read()
-        for pipe in (self.process.stdout, self.process.stderr):
-            pipe.close()
-        return status
-
+from growing import Grower, MIB
+from real_programs import main, test, wait_for
 
 @test("who asked for a kill waits until what precedes it is over")
 def _(g):
     group = g.new_group()
     g.do("create", group, "memory.max=64M", "memory.oom.policy=kill", "memory.oom.term=7000")
-    stubborn, other = Grower(g, group, "ignore"), Grower(g, group)
+    stubborn, other = Grower(g, group, words=["ignore"]).runs(), Grower(g, group).runs()
     assert stubborn.grow(40) == "ok"
     assert other.grow(30) == "ok"
     assert stubborn.answer() == "" and stubborn.end() == 128 + signal.SIGKILL
@@ -80,7 +26,7 @@ def two_that_wait(g, how):
     """Both hold half of the limit, and want more than there is."""
     group = g.new_group()
     g.do("create", group, "memory.max=64M", "memory.oom.policy=wait", "memory.oom.deadlock=" + how)
-    growers = Grower(g, group), Grower(g, group)
+    growers = Grower(g, group).runs(), Grower(g, group).runs()
     for grower in growers:
         assert grower.grow(28) == "ok"
     for grower in growers:
@@ -104,7 +50,7 @@ def _(g):
     assert "let through beyond memory.max, for a quarter of it at most: pid " in report, report
     passed, other = who_goes_on(growers)
     assert passed.answer() == "ok"
-    assert int(g.get(group, "memory.stat").split("over_credit ")[1].split()[0]) > 0
+    assert int(g.get(group, "memory.stat").split("over_deadlock ")[1].split()[0]) > 0
     assert int(g.get(group, "memory.peak")) <= 80 * MIB
     assert passed.end() == 0
     assert other.answer() == "ok"
@@ -145,6 +91,41 @@ def _(g):
     assert g.get(group, "memory.oom.deadlock") == "wait"
     g.do("set", group, "memory.oom_control=0")
     g.do("rm", group)
+
+
+@test("fail: memory.max set below usage refuses what is new until there is room, and kills nobody")
+def _(g):
+    group = g.new_group()
+    g.do("create", group, "memory.max=64M")
+    grower = Grower(g, group).runs()
+    assert grower.grow(30) == "ok"
+    g.do("set", group, "memory.max=20M")
+    assert grower.grow(1) == "no"
+    assert int(g.get(group, "memory.current")) > 28 * MIB and g.event(group, "oom_kill") == 0
+    g.do("set", group, "memory.max=40M")
+    assert grower.grow(4) == "ok"
+    assert grower.end() == 0
+    g.settled(group)
+
+
+@test("memory.high: who is slowed stands still in memory.pressure, and SIGTERM ends it")
+def _(g):
+    """52 MiB above 8: at 2 s for each 256 KiB it would go on for minutes."""
+    group = g.new_group()
+    g.do("create", group, "memory.high=8M")
+    grower = Grower(g, group).runs()
+    grower.ask(60)
+
+    def stalled():
+        line = g.get(group, "memory.pressure").splitlines()[0]
+        return int(line.split("total=")[1]) > 1000000
+
+    wait_for("it stands still", stalled)
+    assert g.event(group, "high") > 0 and g.event(group, "max") == 0
+    pids = g.do("ps", "--no-header", "-o", "csv", "-f", "pid", group).split()
+    os.kill(int(pids[0]), signal.SIGTERM)
+    assert grower.answer() == "" and grower.end() == 128 + signal.SIGTERM
+    g.settled(group)
 
 
 sys.exit(main())

@@ -28,6 +28,50 @@ def _(g):
     h.end()
 
 
+# As the hoarder, but then it goes on: allocates 3 MiB and frees them, until its input ends.
+RESTLESS = r"""
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#define BLOCK (256 << 10)
+int main(void)
+{
+	static char *block[240];
+	struct pollfd end = { .fd = 0, .events = POLLIN };
+	for (int i = 0; i < 240; i++)
+		memset(block[i] = malloc(BLOCK), i, BLOCK);
+	for (int i = 40; i < 240; i++)
+		free(block[i]);
+	puts("ready");
+	fflush(stdout);
+	while (poll(&end, 1, 1) == 0) {
+		char *volatile p = malloc(3 << 20);
+		if (p)
+			memset(p, 1, 3 << 20);
+		free(p);
+	}
+	return 0;
+}
+"""
+
+
+@test("what a member without helper gives while it is at work counts")
+def _(g):
+    group = g.new_group()
+    p = g.start([g.memctl, "run", "-g", group, "--keep", "--", compile_c(g, "restless", RESTLESS)],
+                {"MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1", "MEMCTL_HELPER": "off"})
+    assert p.stdout.readline() == "ready\n"
+    wait_for("it is seen", lambda: current(g, group) > 55 * MIB)
+    said = wait_for("it has given all", lambda: g.spawn([g.memctl, "reclaim", "-v", group, "30M"]).out)
+    comment(said.strip())
+    assert said.startswith(group + " gave "), said
+    assert current(g, group) <= 31 * MIB, current(g, group)
+    assert not p.poll()
+    p.communicate("\n", timeout=60)
+    g.settled(group)
+
+
 @test("memory.reclaim and memory.force_empty do the same")
 def _(g):
     group = g.new_group()
@@ -97,6 +141,21 @@ def _(g):
     assert low.current() < 14 * MIB
     assert g.event(parent + "/low", "low") > 0
     low.end()
+    free.end()
+
+
+@test("what memory.min protects is not taken, though nothing else is left")
+def _(g):
+    parent = g.new_group()
+    g.do("create", parent)
+    kept, free = Hoarder(g, parent + "/kept", 60, 10), Hoarder(g, parent + "/free", 60, 10)
+    g.do("set", parent + "/kept", "memory.min=1G")
+    ran = g.spawn([g.memctl, "reclaim", parent, "max"])
+    assert ran.status == 1 and "reclaimed" in ran.err, ran
+    assert kept.current() > 55 * MIB and free.current() < 14 * MIB
+    g.do("reclaim", parent + "/kept", "30M")  # it is the target: its own protection does not count
+    assert kept.current() < 32 * MIB
+    kept.end()
     free.end()
 
 

@@ -120,10 +120,11 @@ struct party ground_join(struct ground *g, uint16_t group)
 	uint32_t pid = g->next_pid++;
 	struct party p = { 0 };
 	int err = member_join(&g->seg, pid, pid * 7ull, group, MEMBER_LIVE, "party", &p.member);
+	int slot = err ? err : member_account(&g->seg, p.member, g->resource, group);
 
-	if (err)
-		ground_bail("member_join: %s", strerror(-err));
-	p.account = member_account_at(&g->seg, p.member, 0);
+	if (slot < 0)
+		ground_bail("member_join: %s", strerror(-slot));
+	p.account = member_account_at(&g->seg, p.member, (unsigned)slot);
 	p.by.seg = &g->seg;
 	p.by.open = &member_of(&g->seg, p.member)->open;
 	p.by.member = p.member;
@@ -143,12 +144,12 @@ struct actor ground_daemon(struct ground *g)
 
 struct pool *ground_pool(const struct ground *g, uint16_t group)
 {
-	return pool_of(&g->seg, RESOURCE_MEMORY, group);
+	return pool_of(&g->seg, g->resource, group);
 }
 
 struct limits *ground_limits(const struct ground *g, uint16_t group)
 {
-	return &g->seg.limits->limits[RESOURCE_MEMORY][group];
+	return &g->seg.limits->limits[g->resource][group];
 }
 
 uint64_t ground_usage(const struct ground *g, uint16_t group)
@@ -171,7 +172,7 @@ bool ground_consistent(const struct ground *g)
 	char path[GROUP_PATH_MAX];
 	uint16_t group = 0;
 
-	if (snapshot_consistent(&g->seg, RESOURCE_MEMORY, &group))
+	if (snapshot_consistent(&g->seg, g->resource, &group))
 		return true;
 	(void)group_path(&g->seg, group, path);
 	fprintf(stderr, "# %s (%u): usage %llu is not accounts + children\n", path, group,

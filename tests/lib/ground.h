@@ -15,10 +15,11 @@
 struct ground {
 	char dir[64];
 	struct segment seg;
+	unsigned resource; /* what parties charge and the functions below look at; RESOURCE_MEMORY at first */
 	uint32_t next_pid;
 };
 
-/* A member, the account it has from joining, and itself as an actor. */
+/* A member, its account in the ground's resource, and itself as an actor. */
 struct party {
 	struct actor by;
 	uint32_t member;

@@ -7,6 +7,7 @@
 #include "tests/preload/stage.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -39,6 +41,14 @@ static unsigned threads(void)
 	if (dir)
 		closedir(dir);
 	return n;
+}
+
+/* Without malloc: with so much unused, a child may be given a helper of its own as soon as it enters that. */
+static unsigned long threads_by_links(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/task", &st) == 0 ? (unsigned long)st.st_nlink - 2 : 0;
 }
 
 static struct member *slot(void)
@@ -99,12 +109,79 @@ static int comes_and_goes(int argc, char *argv[])
 	get_a_helper();
 	pid = fork();
 	if (pid == 0)
-		_exit(threads() == 1 && mc_load_full(&slot()->answers) == 0 ? 0 : 1);
+		_exit(threads_by_links() == 1 && mc_load_full(&slot()->answers) == 0 ? 0 : 1);
 	expect(waitpid(pid, &status, 0) == pid && status == 0);
 	get_a_helper();
 	expect(setgid(getgid()) == 0);
 	get_a_helper();
 	expect(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	get_a_helper();
+	return stage_verdict();
+}
+
+/* As Python 3.12 counts, to warn who forks a process of several: between the fork and its own next step. */
+static unsigned long threads_by_stat(void)
+{
+	FILE *f = fopen("/proc/self/stat", "r");
+	char line[512] = "";
+	unsigned long n = 0;
+	char *p;
+
+	if (f && fgets(line, sizeof(line), f) && (p = strrchr(line, ')')))
+		(void)sscanf(p, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lu", &n);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+static int is_alone_after_fork(int argc, char *argv[])
+{
+	(void)argc;
+	(void)argv;
+	get_a_helper();
+	expect_equal(threads_by_stat(), 2); /* from now on its blocks are in this thread's cache */
+	for (int i = 0; i < 20; i++) {
+		int to[2], status = 0;
+		unsigned long seen;
+		pid_t pid;
+
+		expect(pipe(to) == 0);
+		pid = fork();
+		if (pid == 0) {
+			close(to[1]);
+			_exit(read(to[0], &status, 1) != 0);
+		}
+		seen = threads_by_stat();
+		expect(seen == 1);
+		expect(waitpid(pid, &status, WNOHANG) == 0 && threads_by_links() == 1);
+		close(to[0]);
+		close(to[1]);
+		expect(waitpid(pid, &status, 0) == pid && status == 0);
+		expect(stage_until(listens, NULL)); /* without entering malloc */
+	}
+	return stage_verdict();
+}
+
+/* The C library frees a thread's dtv by way of the dynamic linker, under its lock of the stacks: who made a thread there would
+ * wait for himself. */
+static int stays_away_from_the_linker(int argc, char *argv[])
+{
+	void *(*get)(void *) = (void *(*)(void *))dlsym(RTLD_DEFAULT, "_dl_allocate_tls");
+	void (*put)(void *, bool) = (void (*)(void *, bool))dlsym(RTLD_DEFAULT, "_dl_deallocate_tls");
+	static void *tls[1000];
+
+	(void)argc;
+	(void)argv;
+	if (!get || !put)
+		return STAGE_SKIP;
+	get_a_helper();
+	for (int i = 0; i < 1000; i++)
+		tls[i] = get(NULL);
+	expect(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0); /* it goes, and is wanted again */
+	expect_equal(threads_by_links(), 1);
+	for (int i = 0; i < 1000; i++)
+		put(tls[i], false); /* of the rest, what is freed last is freed by a jump */
+	expect_equal(threads_by_links(), 1);
 	get_a_helper();
 	return stage_verdict();
 }
@@ -565,6 +642,8 @@ static void is_counted_at_the_start(void)
 
 static const struct scene scenes[] = {
 	{ "comes_and_goes", "the helper comes with what it can give, and goes before fork, setgid and prctl", comes_and_goes, 0 },
+	{ "is_alone_after_fork", "who forks is alone right afterwards, and has a helper when it waits", is_alone_after_fork, 0 },
+	{ "stays_away_from_the_linker", "no helper is made where the dynamic linker frees", stays_away_from_the_linker, 0 },
 	{ "unshares", "unshare finds one thread", unshares, 0 },
 	{ "is_off", "MEMCTL_HELPER=off: there is none", is_off, 0 },
 	{ "main_ends_first", "a process ends though its first thread ended before the last", main_ends_first, 0 },

@@ -12,6 +12,7 @@
 
 #include "accounting/check.h"
 #include "accounting/step.h"
+#include "accounting/transfer.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -108,6 +109,25 @@ static struct change count_again(struct party *by)
 	while (!recount(by->by.seg, RESOURCE_MEMORY))
 		(void)recount_wait(by->by.seg, RESOURCE_MEMORY);
 	return (struct change){ 0, true };
+}
+
+/* Room of R's changes hands. R may have gone meanwhile. */
+static struct change take_over_from_r(struct party *by)
+{
+	uint64_t meta = mc_load_full(&account_of(&g.seg, r.account)->meta);
+	int err = transfer_try(&by->by, r.account, meta, by->account, 40);
+
+	assert_true(err == 0 || err == -ENOMEM || err == -EAGAIN);
+	return (struct change){ err ? 0 : 40, true };
+}
+
+/* All of it, and more than that. */
+static struct change take_over_too_much(struct party *by)
+{
+	uint64_t meta = mc_load_full(&account_of(&g.seg, r.account)->meta);
+	int err = transfer_try(&by->by, r.account, meta, by->account, 90);
+
+	return (struct change){ err ? 0 : 90, true };
 }
 
 static struct change exec_in_place(struct party *by)
@@ -209,6 +229,7 @@ static const struct deed deeds[] = {
 	DEED(charge_too_much), DEED(charge_forced),	DEED(uncharge_big),
 	DEED(uncharge_small),  DEED(drain),		DEED(count_again),
 	DEED(exec_in_place),   DEED(exec_in_slow_path), DEED(join_another),
+	DEED(take_over_from_r), DEED(take_over_too_much),
 	DAEMONS(settle_r),     DAEMONS(settle_r_in_slow_path),
 	DAEMONS(make_and_remove_a_group), DAEMONS(lower_max),
 	{ "reuse_the_group_of_r", reuse_the_group_of_r, true, true },

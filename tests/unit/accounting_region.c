@@ -51,6 +51,26 @@ static void a_name_is_registered_once(void **state)
 	assert_int_equal(region_find(&ground.seg, SECOND, &again), -ENODEV);
 }
 
+/* One API tells a UUID, the other where the device is plugged in: whoever comes first names it. */
+static void one_device_has_one_region(void **state)
+{
+	unsigned by_address = have("opencl/0000:0a:00.0/vram", "0000:0a:00.0"), by_uuid, found = 0;
+
+	(void)state;
+	assert_int_equal(have(FIRST, "0000:0A:00.0"), by_address);
+	assert_int_equal(region_find_device(&ground.seg, FIRST, "0000:0A:00.0", &found), 0);
+	assert_int_equal(found, by_address);
+	by_uuid = have(SECOND, "0000:0b:00.0");
+	assert_int_not_equal(by_uuid, by_address);
+	assert_int_equal(have("opencl/0000:0b:00.0/vram", "0000:0b:00.0"), by_uuid);
+	/* parts of one device, each with a UUID */
+	assert_int_not_equal(have("cuda/MIG-1/vram", "0000:0b:00.0"), by_uuid);
+	assert_int_not_equal(have("cuda/MIG-2/vram", "0000:0b:00.0"), have("cuda/MIG-1/vram", "0000:0b:00.0"));
+	/* none tells an address */
+	assert_int_not_equal(have("vulkan/a/vram", ""), have("opencl/a/vram", ""));
+	assert_int_equal(region_find_device(&ground.seg, "opencl/b/vram", "", &found), -ENODEV);
+}
+
 static void people_may_use_other_names(void **state)
 {
 	unsigned first = have(FIRST, "0000:02:00.0"), second = have(SECOND, "0000:01:00.0"),
@@ -199,6 +219,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_name_is_registered_once, up, down),
+		cmocka_unit_test_setup_teardown(one_device_has_one_region, up, down),
 		cmocka_unit_test_setup_teardown(people_may_use_other_names, up, down),
 		cmocka_unit_test_setup_teardown(all_holds_for_those_to_come, up, down),
 		cmocka_unit_test_setup_teardown(there_is_an_end, up, down),

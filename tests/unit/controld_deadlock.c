@@ -150,11 +150,11 @@ static void the_largest_is_let_through(void **state)
 	assert_false(may_go_beyond(1, 1));
 	expect_report("members of /a wait for each other: memory.current 64.0 MiB, max 64.0 MiB\n"
 		      "let through beyond memory.max, for a quarter of it at most: pid 100 (new-100) holds 40.0 MiB");
-	assert_false(leave_is_refused(seg(), member[1], 1));
+	assert_false(leave_is_refused(seg(), RESOURCE_MEMORY, member[1], 1));
 	stand_still(2, 2000); /* it was not enough */
 	expect_report("refused, for the others to go on: pid 101");
-	assert_true(leave_is_refused(seg(), member[1], 1));
-	assert_false(leave_is_refused(seg(), member[1], 1)); /* once */
+	assert_true(leave_is_refused(seg(), RESOURCE_MEMORY, member[1], 1));
+	assert_false(leave_is_refused(seg(), RESOURCE_MEMORY, member[1], 1)); /* once */
 }
 
 static void leave_ends_with_the_need(void **state)
@@ -167,7 +167,7 @@ static void leave_ends_with_the_need(void **state)
 	fake_end(fake_find(101));
 	fixture_pass(1000);
 	fixture_pass(1000);
-	assert_false(leave_is_given(seg(), member[0], 1));
+	assert_false(leave_is_given(seg(), RESOURCE_MEMORY, member[0], 1));
 }
 
 static void or_one_is_refused(void **state)
@@ -176,8 +176,8 @@ static void or_one_is_refused(void **state)
 	make(",\"memory.oom.deadlock\":\"refuse\"");
 	stand_still(2, 2500);
 	assert_false(may_go_beyond(0, 1));
-	assert_true(leave_is_refused(seg(), member[1], 1));
-	assert_false(leave_is_refused(seg(), member[0], 1));
+	assert_true(leave_is_refused(seg(), RESOURCE_MEMORY, member[1], 1));
+	assert_false(leave_is_refused(seg(), RESOURCE_MEMORY, member[0], 1));
 }
 
 static void or_nothing_is_done(void **state)
@@ -185,8 +185,8 @@ static void or_nothing_is_done(void **state)
 	(void)state;
 	make(",\"memory.oom.deadlock\":\"wait\"");
 	stand_still(2, 5000);
-	assert_false(leave_is_given(seg(), member[0], 1));
-	assert_false(leave_is_given(seg(), member[1], 1));
+	assert_false(leave_is_given(seg(), RESOURCE_MEMORY, member[0], 1));
+	assert_false(leave_is_given(seg(), RESOURCE_MEMORY, member[1], 1));
 	assert_int_equal(fixture_row("/a", "memory.events", "oom"), 1);
 }
 
@@ -195,7 +195,7 @@ static void one_alone_waits(void **state)
 	(void)state;
 	make("");
 	stand_still(1, 5000);
-	assert_false(leave_is_given(seg(), member[0], 1));
+	assert_false(leave_is_given(seg(), RESOURCE_MEMORY, member[0], 1));
 	assert_int_equal(fixture_row("/a", "memory.events", "oom"), 1);
 }
 
@@ -203,16 +203,93 @@ static void leave_is_of_one_member_and_group(void **state)
 {
 	(void)state;
 	make("");
-	leave_grant(seg(), member[0], 1, 10);
+	leave_grant(seg(), RESOURCE_MEMORY, member[0], 1, 10);
 	assert_true(may_go_beyond(0, 10));
-	assert_false(leave_is_given(seg(), member[0], 0));
+	assert_false(leave_is_given(seg(), RESOURCE_MEMORY, member[0], 0));
 	mc_add_relaxed(&member_of(seg(), member[0])->generation, 1); /* the slot is another's */
 	assert_false(may_go_beyond(0, 1));
-	leave_refuse(seg(), member[0], 1);
+	leave_refuse(seg(), RESOURCE_MEMORY, member[0], 1);
 	assert_false(may_go_beyond(0, 1));
-	leave_grant(seg(), member[0], 1, 10);
+	leave_grant(seg(), RESOURCE_MEMORY, member[0], 1, 10);
 	fixture_drop(fixture_do("set", "\"group\":\"/\",\"values\":{\"memory.max\":\"64M\"}"));
 	assert_false(may_go_beyond(0, 1)); /* that of / holds */
+}
+
+/* ---- a device's memory ------------------------------------------------------------------------------------- */
+
+static unsigned region;
+
+static bool may_go_beyond_in_region(int i, uint64_t units)
+{
+	struct actor by = { .seg = seg(), .member = member[i] };
+
+	return leave_covers(&by, region, 1, 1, units);
+}
+
+static void make_region(const char *values)
+{
+	char more[256];
+
+	region = fixture_region();
+	make(values);
+	(void)snprintf(more, sizeof(more), "\"group\":\"/a\",\"values\":{\"dmem.max\":\"all 64M\"}");
+	fixture_drop(fixture_do("set", more));
+	fixture_charge_region(member[0], region, 40 * M);
+	fixture_charge_region(member[1], region, 24 * M);
+}
+
+static void stand_still_for_region(uint64_t ms)
+{
+	for (uint64_t passed = 0; passed < ms; passed += 100) {
+		for (int i = 0; i < 2; i++)
+			mc_add_relaxed(&account_of(seg(), fixture_region_account(member[i], region))->stall_ns,
+				       100000000);
+		mc_store_full(&pool_of(seg(), region, 1)->waited, M);
+		fixture_pass(100);
+	}
+}
+
+static void of_a_region_the_largest_is_let_through(void **state)
+{
+	(void)state;
+	make_region("");
+	stand_still_for_region(1300);
+	assert_true(may_go_beyond_in_region(0, 16 * M));
+	assert_false(may_go_beyond_in_region(0, 16 * M + 1));
+	assert_false(may_go_beyond_in_region(1, 1));
+	assert_false(may_go_beyond(0, 1)); /* host memory's limit holds */
+	assert_int_equal(fixture_row("/a", "dmem.events", FIXTURE_REGION ".oom"), 1);
+	assert_int_equal(fixture_row("/a", "memory.events", "oom"), 0);
+	expect_report("members of /a wait for each other: dmem.current of " FIXTURE_REGION " 64.0 MiB, max 64.0 MiB\n"
+		      "let through beyond dmem.max, for a quarter of it at most: pid 100 (new-100) holds 40.0 MiB");
+	stand_still_for_region(2000);
+	assert_false(leave_is_refused(seg(), RESOURCE_MEMORY, member[1], 1));
+	assert_true(leave_is_refused(seg(), region, member[1], 1));
+}
+
+static void or_of_a_region_one_is_refused(void **state)
+{
+	(void)state;
+	make_region(",\"memory.oom.deadlock\":\"refuse\"");
+	stand_still_for_region(2500);
+	assert_false(may_go_beyond_in_region(0, 1));
+	assert_true(leave_is_refused(seg(), region, member[1], 1));
+}
+
+/* Who has leave in one region has none in another. */
+static void leave_is_of_one_resource(void **state)
+{
+	(void)state;
+	make_region("");
+	leave_grant(seg(), region, member[0], 1, 10);
+	assert_true(may_go_beyond_in_region(0, 10));
+	assert_false(leave_is_given(seg(), region + 1, member[0], 1));
+	assert_false(leave_is_given(seg(), RESOURCE_MEMORY, member[0], 1));
+	leave_grant(seg(), RESOURCE_MEMORY, member[0], 1, 5); /* beside that: both hold */
+	assert_true(may_go_beyond_in_region(0, 10) && may_go_beyond(0, 5) && !may_go_beyond(0, 6));
+	leave_withdraw(seg(), region, member[0]);
+	assert_false(may_go_beyond_in_region(0, 1));
+	assert_true(may_go_beyond(0, 5));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -230,6 +307,9 @@ int main(void)
 		TEST(or_nothing_is_done),
 		TEST(one_alone_waits),
 		TEST(leave_is_of_one_member_and_group),
+		TEST(of_a_region_the_largest_is_let_through),
+		TEST(or_of_a_region_one_is_refused),
+		TEST(leave_is_of_one_resource),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #ifndef TESTS_UNIT_CONTROLD_FIXTURE_H
 #define TESTS_UNIT_CONTROLD_FIXTURE_H
 
+#include "controld/heirs.h"
 #include "controld/history.h"
 #include "controld/command.h"
 #include "controld/cycle.h"
@@ -10,6 +11,7 @@
 #include "controld/loop.h"
 #include "controld/proto.h"
 
+#include "accounting/region.h"
 #include "accounting/member.h"
 #include "accounting/snapshot.h"
 
@@ -36,6 +38,7 @@ struct fake_process {
 	uint64_t proportional; /* its part of `anon` */
 	uint64_t faults;
 	uint64_t ran_ns;
+	struct numa_spread spread;
 	int oom_adj;
 	int signal; /* the last that it was sent */
 	bool lingers; /* it does not die of that */
@@ -190,6 +193,29 @@ static int fake_host(struct world_host *ret)
 	return 0;
 }
 
+static struct numa_node fake_node[2];
+
+static int fake_nodes(struct numa_node *ret, unsigned most)
+{
+	int n = 0;
+
+	for (unsigned i = 0; i < 2 && i < most; i++) {
+		ret[i] = fake_node[i];
+		n += fake_node[i].total != 0;
+	}
+	return n;
+}
+
+static int fake_spread(pid_t pid, struct numa_spread *ret)
+{
+	struct fake_process *p = fake_find(pid);
+
+	if (!p)
+		return -ESRCH;
+	*ret = p->spread;
+	return 0;
+}
+
 static int fake_ran_ns(pid_t pid, uint64_t *ret_ns)
 {
 	struct fake_process *p = fake_find(pid);
@@ -257,6 +283,8 @@ static const struct world fake_world = {
 	.advise = fake_advise,
 	.spent_ns = fake_spent_ns,
 	.host = fake_host,
+	.nodes = fake_nodes,
+	.spread = fake_spread,
 	.ran_ns = fake_ran_ns,
 	.oom_adj = fake_oom_adj,
 	.image = fake_image,
@@ -330,8 +358,10 @@ static inline int fixture_teardown(void **state)
 	rundir_remove(&fixture.rundir, SEGMENT_LIMITS_NAME);
 	rundir_remove(&fixture.rundir, SEGMENT_COUNTERS_NAME);
 	rundir_remove(&fixture.rundir, HISTORY_NAME);
+	rundir_remove(&fixture.rundir, HEIRS_NAME);
 	rundir_remove(&fixture.rundir, RUNDIR_LOCK);
 	daemon_close(&fixture);
+	memset(fake_node, 0, sizeof(fake_node)); /* set before fixture_setup */
 	return rmdir(dir);
 }
 
@@ -446,6 +476,35 @@ static inline void fixture_charge(uint32_t member, uint64_t pages)
 
 	assert_int_equal(charge_try(&by, account, pages, NULL), 0);
 	account_class_add(seg, account, CLASS_HEAP, (int64_t)pages);
+}
+
+#define FIXTURE_REGION "cuda/GPU-00000000-0000-0000-0000-000000000001/vram"
+
+/* A device's memory of 1 GiB. */
+static inline unsigned fixture_region(void)
+{
+	unsigned region = 0;
+
+	assert_int_equal(region_register(&fixture.served->seg, FIXTURE_REGION, "", 1u << 30, &region), 0);
+	return region;
+}
+
+/* The member's account there, in the group in which it is. */
+static inline uint32_t fixture_region_account(uint32_t member, unsigned region)
+{
+	const struct segment *seg = &fixture.served->seg;
+	int slot = member_account(seg, member, region, mc_load_full(&member_of(seg, member)->group));
+
+	assert_true(slot >= 0);
+	return member_account_at(seg, member, (unsigned)slot);
+}
+
+static inline void fixture_charge_region(uint32_t member, unsigned region, uint64_t units)
+{
+	const struct segment *seg = &fixture.served->seg;
+	struct actor by = { .seg = seg, .open = &member_of(seg, member)->open, .member = member };
+
+	charge_force(&by, fixture_region_account(member, region), units, OVER_LAZY);
 }
 
 static inline enum member_state fixture_state(uint32_t member)

@@ -117,7 +117,7 @@ static void numbers_have_their_ranges(void **state)
 	refuse("/a", "memory.swappiness", "\"-1\"", "EINVAL");
 	refuse("/a", "memory.swappiness", "\"1x\"", "EINVAL");
 	refuse("/a", "memory.swappiness", "\"\"", "EINVAL");
-	refuse("/a", "memory.swappiness", "\"99999999999\"", "ERANGE");
+	refuse("/a", "memory.swappiness", "\"99999999999999999999\"", "ERANGE");
 	set("/a", "memory.oom.group", "1");
 	refuse("/a", "memory.oom.group", "2", "EINVAL");
 	set("/a", "memory.move_charge_at_immigrate", "3");

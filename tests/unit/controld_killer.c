@@ -98,6 +98,7 @@ static void the_largest_is_killed_and_counted(void **state)
 			    "/a: memory.current 60.0 MiB, high max, max 64.0 MiB: it refused\n"
 			    "/: memory.current 960.0 MiB, high max, max max\n"
 			    "asked for there, and not given back: heap 60.0 MiB\n"
+			    "where it is asked for, memctl run --profile would tell\n"
 			    "2 members; the largest:\n"
 			    "  pid 101 (new-101) in /a/b: 50.0 MiB held");
 	expect_report("/a/b", "out of memory in /a:");
@@ -421,6 +422,102 @@ static void its_keys(void **state)
 	expect_text("memory.oom.deadlock", "pass"); /* not what an older group had set */
 }
 
+/* ---- a device's memory ------------------------------------------------------------------------------------- */
+
+static unsigned region;
+
+/* So many units of the region, and less of host memory than the others have. */
+static struct fake_process *hold(pid_t pid, const char *group, uint64_t units, uint32_t *ret_member)
+{
+	struct fake_process *p = join(pid, group, (uint64_t)(1000 - pid), ret_member);
+
+	if (units)
+		fixture_charge_region(*ret_member, region, units);
+	return p;
+}
+
+static mc_word *region_request_of(const char *group)
+{
+	uint16_t g;
+
+	assert_int_equal(group_find(seg(), group, &g), 0);
+	return &pool_of(seg(), region, g)->oom;
+}
+
+static void ask_region(const char *group, uint32_t member, uint64_t units)
+{
+	mc_store_full(region_request_of(group), (uint64_t)(member + 1) << 32 | units);
+	fixture_turn();
+}
+
+static void of_a_region_the_largest_holder_is_killed(void **state)
+{
+	struct fake_process *p[5];
+	uint32_t m[5];
+
+	(void)state;
+	region = fixture_region();
+	make("/a", "\"dmem.max\":\"all 64M\",\"memory.oom.policy\":\"kill\"");
+	make("/b", "");
+	p[0] = hold(100, "/a", 0, &m[0]); /* most host memory, and nothing there */
+	p[1] = hold(101, "/a", 10 * M, &m[1]);
+	p[2] = hold(102, "/a", 40 * M, &m[2]);
+	p[3] = hold(103, "/a", 50 * M, &m[3]);
+	p[4] = hold(104, "/b", 900 * M, &m[4]);
+	p[3]->oom_adj = -1000;
+	fixture_turn();
+	ask_region("/a", m[1], 10 * M);
+	assert_int_equal(p[2]->signal, SIGKILL);
+	assert_int_equal(p[0]->signal + p[1]->signal + p[3]->signal + p[4]->signal, 0);
+	assert_int_equal(fixture_row("/a", "dmem.events", FIXTURE_REGION ".oom_kill"), 1);
+	assert_int_equal(fixture_row("/a", "dmem.events", FIXTURE_REGION ".oom"), 1);
+	assert_int_equal(fixture_row("/a", "memory.events", "oom_kill"), 0);
+	expect_report("/a", "out of " FIXTURE_REGION " in /a: pid 101 (test) asked for 10.0 MiB\n"
+			    "killed pid 102 (new-102) in /a: 40.0 MiB held, oom_score_adj 0\n"
+			    "/a: dmem.current 100.0 MiB, high max, max 64.0 MiB: it refused\n"
+			    "/: dmem.current 1000.0 MiB, high max, max max\n"
+			    "3 members; the largest:\n");
+}
+
+/* A thousandth of 1 GiB for each. */
+static void of_a_region_adj_is_a_share_of_the_device(void **state)
+{
+	struct fake_process *large, *small;
+	uint32_t l, m;
+
+	(void)state;
+	region = fixture_region();
+	make("/a", "\"dmem.max\":\"all 64M\",\"memory.oom.policy\":\"kill\"");
+	large = hold(100, "/a", 50 * M, &l);
+	small = hold(101, "/a", 14 * M, &m);
+	small->oom_adj = 37; /* 37 MiB, and 9 more of 1024 than of 1000 */
+	fixture_turn();
+	ask_region("/a", l, 1 * M);
+	assert_int_equal(small->signal, SIGKILL);
+	assert_int_equal(large->signal, 0);
+}
+
+static void of_a_region_nobody_may_be_killed(void **state)
+{
+	struct fake_process *p, *other;
+	uint32_t m, o;
+
+	(void)state;
+	region = fixture_region();
+	make("/a", "\"dmem.max\":\"all 64M\",\"memory.oom.policy\":\"kill\"");
+	p = hold(100, "/a", 50 * M, &m);
+	other = hold(101, "/a", 0, &o);
+	p->oom_adj = -1000;
+	fixture_turn();
+	ask_region("/a", m, 20 * M);
+	assert_int_equal(p->signal + other->signal, 0);
+	assert_int_equal(mc_load_full(region_request_of("/a")), (uint64_t)(m + 1) << 32);
+	fixture_pass(400);
+	assert_int_equal(mc_load_full(region_request_of("/a")), 0);
+	ask_region("/a", m, 10 * M); /* there is room */
+	assert_int_equal(mc_load_full(region_request_of("/a")), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -440,6 +537,9 @@ int main(void)
 		TEST(a_hook_that_makes_room_saves_all),
 		TEST(a_hook_has_its_time_and_no_more),
 		TEST(its_keys),
+		TEST(of_a_region_the_largest_holder_is_killed),
+		TEST(of_a_region_adj_is_a_share_of_the_device),
+		TEST(of_a_region_nobody_may_be_killed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,8 @@
 /* Children of observed members, in a made-up world. */
 #include "tests/unit/controld_fixture.h"
 
+#include "accounting/settle.h"
+
 #include "controld/observe.h"
 
 static uint32_t find(const struct fake_process *p)
@@ -96,6 +98,30 @@ static void who_joins_by_himself_is_left_alone(void **state)
 	assert_int_not_equal(find(loading), MEMBER_NIL);
 }
 
+/* It has given back what it held; what is resident is on its way out. One that lingers is looked at again. */
+static void who_leaves_is_not_charged_again(void **state)
+{
+	struct fake_process *p = fake_add(100, 7);
+	uint32_t m;
+
+	(void)state;
+	fixture_drop(fixture_do("create", "\"group\":\"/a\""));
+	p->usage.anon = 1000;
+	m = fixture_join(p, "/a");
+	fixture_charge(m, 1000);
+	fixture_pass(200);
+	assert_int_equal(fixture_number("/a", "memory.current"), 1000 * 4096);
+	settle_leave(&fixture.served->seg, m);
+	for (int i = 0; i < 5; i++) {
+		fixture_pass(100);
+		assert_int_equal(fixture_number("/a", "memory.current"), 0);
+		assert_int_equal(fixture_number("/a", "memory.peak"), 1000 * 4096);
+	}
+	for (int i = 0; i < 40; i++)
+		fixture_pass(100);
+	assert_int_equal(fixture_number("/a", "memory.current"), 1000 * 4096);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -104,6 +130,7 @@ int main(void)
 		TEST(children_are_found),
 		TEST(nobody_twice),
 		TEST(who_joins_by_himself_is_left_alone),
+		TEST(who_leaves_is_not_charged_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

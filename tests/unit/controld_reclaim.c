@@ -2,6 +2,7 @@
 /* Making members give memory back, in a made-up world: who is asked, who is waited for, what is answered when. */
 #include "tests/unit/giver_fixture.h"
 
+#include "accounting/effort.h"
 #include "controld/reclaim.h"
 
 #define PAGE 4096
@@ -63,15 +64,31 @@ static void expect_nothing(void)
 	assert_int_equal(late[0], 0);
 }
 
+/* /a with one member that holds 1000 pages, of which so many can be given. */
+static uint32_t one_giver(uint64_t purgeable)
+{
+	uint32_t a;
+
+	giver_make_group("/a");
+	a = giver_join(100, "/a", 1000, purgeable);
+	fixture_turn();
+	return a;
+}
+
+/* And with another one. */
+static void two_givers(uint64_t purgeable, uint32_t *ret_a, uint64_t others, uint32_t *ret_b)
+{
+	*ret_a = one_giver(purgeable);
+	*ret_b = giver_join(101, "/a", 1000, others);
+	fixture_turn();
+}
+
 static void the_answer_comes_when_it_was_given(void **state)
 {
 	uint32_t a, b;
 
 	(void)state;
-	giver_make_group("/a");
-	a = giver_join(100, "/a", 1000, 500);
-	b = giver_join(101, "/a", 1000, 400);
-	fixture_turn();
+	two_givers(500, &a, 400, &b);
 	reclaim_of("/a", "1M");
 	expect_nothing();
 	assert_int_equal(giver_wanted(a), 256); /* the largest first */
@@ -88,10 +105,7 @@ static void who_gives_less_is_made_up_for_by_others(void **state)
 	uint32_t a, b;
 
 	(void)state;
-	giver_make_group("/a");
-	a = giver_join(100, "/a", 1000, 300);
-	b = giver_join(101, "/a", 1000, 200);
-	fixture_turn();
+	two_givers(300, &a, 200, &b);
 	reclaim_of("/a", "1M");
 	giver_give(a, 100);
 	expect_nothing();
@@ -106,9 +120,7 @@ static void less_than_wanted_is_eagain(void **state)
 	uint32_t a;
 
 	(void)state;
-	giver_make_group("/a");
-	a = giver_join(100, "/a", 1000, 100);
-	fixture_turn();
+	a = one_giver(100);
 	reclaim_of("/a", "1M");
 	assert_int_equal(giver_wanted(a), 100);
 	giver_give(a, 100);
@@ -128,10 +140,7 @@ static void a_stopped_member_holds_up_nobody_for_long(void **state)
 	uint32_t a, b;
 
 	(void)state;
-	giver_make_group("/a");
-	a = giver_join(100, "/a", 1000, 300);
-	b = giver_join(101, "/a", 1000, 200);
-	fixture_turn();
+	two_givers(300, &a, 200, &b);
 	reclaim_of("/a", "max");
 	giver_give(b, 200);
 	expect_nothing();
@@ -143,18 +152,95 @@ static void a_stopped_member_holds_up_nobody_for_long(void **state)
 	assert_true(giver_wanted(a) != 0);
 }
 
-static void who_does_not_listen_is_not_waited_for(void **state)
+/* It has 300 pages to give, and no helper. */
+static uint32_t one_without_helper(void)
+{
+	uint32_t a = one_giver(300);
+
+	reclaim_listen(&fixture.served->seg, a, false);
+	return a;
+}
+
+/* And another one with one, which is asked first and gives all it has: 50 of 256 pages. */
+static void ask_one_with_and_one_without(uint32_t *ret_without, uint32_t *ret_with)
+{
+	*ret_without = one_without_helper();
+	*ret_with = giver_join(101, "/a", 1000, 50);
+	fixture_turn();
+	reclaim_of("/a", "1M");
+	assert_int_equal(giver_wanted(*ret_without), 0);
+	giver_give(*ret_with, 50);
+	expect_nothing();
+	assert_int_equal(giver_wanted(*ret_without), 206);
+}
+
+static void who_has_no_helper_is_waited_for_a_moment(void **state)
 {
 	uint32_t a;
 
 	(void)state;
-	giver_make_group("/a");
-	a = giver_join(100, "/a", 1000, 300);
-	reclaim_listen(&fixture.served->seg, a, false);
-	fixture_turn();
+	a = one_without_helper();
 	reclaim_of("/a", "1M");
+	expect_nothing();
+	assert_int_equal(giver_wanted(a), 256);
+	fixture_pass(RECLAIM_SILENT_NS / 1000000 - 10);
+	assert_int_equal(late[0], 0);
+	fixture_pass(20);
 	expect("EAGAIN");
-	assert_int_equal(giver_wanted(a), 300); /* it gives when it next allocates */
+	assert_non_null(strstr(late, "reclaimed 0 B of"));
+	assert_int_equal(giver_wanted(a), 256); /* it gives when it next allocates */
+	reclaim_of("/a", "1M");
+	assert_int_equal(giver_wanted(a), 256); /* and that once */
+}
+
+static void what_it_gives_by_itself_counts(void **state)
+{
+	uint32_t a, b;
+
+	(void)state;
+	ask_one_with_and_one_without(&a, &b);
+	giver_give(a, 206);
+	expect("\"ok\":true");
+	assert_non_null(strstr(late, "\"reclaimed\":1048576"));
+}
+
+/* While something else is waited for. */
+static void what_it_gives_late_counts_once(void **state)
+{
+	uint32_t a, b;
+
+	(void)state;
+	ask_one_with_and_one_without(&a, &b);
+	fixture_pass(RECLAIM_SILENT_NS / 1000000 + 10); /* b is asked for its shrinkers */
+	assert_int_equal(giver_wanted(b), 206);
+	giver_give(a, 100);
+	expect_nothing();
+	giver_give(b, 10);
+	expect("EAGAIN");
+	assert_non_null(strstr(late, "reclaimed 640.0 KiB of the 1.0 MiB"));
+}
+
+/* memory.reclaim is not pressure; a limit's is, whoever gives. */
+static void it_books_what_the_reclaim_books(void **state)
+{
+	mc_word *effort;
+	uint32_t a;
+
+	(void)state;
+	a = one_without_helper();
+	effort = &pool_of(&fixture.served->seg, RESOURCE_MEMORY, GROUP_ROOT + 1)->effort;
+	mc_store_full(&fixture.served->seg.limits->header.watched, 1u << MARK_STRAINED);
+	reclaim_of("/a", "400K");
+	giver_give(a, 100);
+	expect("\"ok\":true");
+	assert_int_equal(mc_load_full(effort), 0);
+	assert_int_equal(mc_load_full(&member_of(&fixture.served->seg, a)->asked_for), 0);
+	set_to("/a", "memory.limit_in_bytes", 800 * PAGE);
+	assert_int_equal(giver_wanted(a), 100); /* not what stocks hold */
+	giver_give(a, 100);
+	expect("\"ok\":true");
+	assert_int_equal(effort_scanned(mc_load_full(effort)), 100);
+	assert_int_equal(effort_reclaimed(mc_load_full(effort)), 100);
 }
 
 static void the_death_of_who_was_asked_is_an_answer(void **state)
@@ -174,9 +260,7 @@ static void a_client_that_goes_is_not_answered(void **state)
 	uint32_t a;
 
 	(void)state;
-	giver_make_group("/a");
-	a = giver_join(100, "/a", 1000, 300);
-	fixture_turn();
+	a = one_giver(300);
 	reclaim_of("/a", "1M");
 	reclaim_release(fixture.served, late);
 	giver_give(a, 256);
@@ -201,9 +285,7 @@ static void max_below_usage_applies_at_once(void **state)
 	uint32_t a;
 
 	(void)state;
-	giver_make_group("/a");
-	a = giver_join(100, "/a", 1000, 300);
-	fixture_turn();
+	a = one_giver(300);
 	set_to("/a", "memory.max", 800 * PAGE);
 	assert_int_equal(fixture_number("/a", "memory.max"), 800 * PAGE);
 	assert_true(giver_wanted(a) >= 200);
@@ -217,9 +299,7 @@ static void a_v1_limit_reclaims_first(void **state)
 	uint32_t a;
 
 	(void)state;
-	giver_make_group("/a");
-	a = giver_join(100, "/a", 1000, 300);
-	fixture_turn();
+	a = one_giver(300);
 	set_to("/a", "memory.limit_in_bytes", 800 * PAGE);
 	assert_int_equal(fixture_number("/a", "memory.limit_in_bytes"), 9223372036854771712);
 	giver_give(a, 300);
@@ -237,9 +317,7 @@ static void the_keys(void **state)
 	uint32_t a;
 
 	(void)state;
-	giver_make_group("/a");
-	a = giver_join(100, "/a", 1000, 300);
-	fixture_turn();
+	a = one_giver(300);
 	set_to("/a", "memory.reclaim", 200 * PAGE);
 	giver_give(a, 200);
 	expect("\"ok\":true");
@@ -290,7 +368,10 @@ int main(void)
 		TEST(who_gives_less_is_made_up_for_by_others),
 		TEST(less_than_wanted_is_eagain),
 		TEST(a_stopped_member_holds_up_nobody_for_long),
-		TEST(who_does_not_listen_is_not_waited_for),
+		TEST(who_has_no_helper_is_waited_for_a_moment),
+		TEST(what_it_gives_by_itself_counts),
+		TEST(what_it_gives_late_counts_once),
+		TEST(it_books_what_the_reclaim_books),
 		TEST(the_death_of_who_was_asked_is_an_answer),
 		TEST(a_client_that_goes_is_not_answered),
 		TEST(a_group_that_goes_meanwhile),

@@ -7,9 +7,9 @@
 #define MS 1000000ull
 
 /* What the line says: "some avg10", in hundredths, or "some total" in us. */
-static long line(const char *group, const char *name, const char *what)
+static long line_of(const char *group, const char *key, const char *name, const char *what)
 {
-	json_t *table = fixture_get(group, "memory.pressure");
+	json_t *table = fixture_get(group, key);
 	const char *text = json_string_value(json_object_get(table, name));
 	const char *at;
 	double value;
@@ -20,6 +20,11 @@ static long line(const char *group, const char *name, const char *what)
 	value = strtod(at + strlen(what) + 1, NULL);
 	json_decref(table);
 	return (long)(strcmp(what, "total") == 0 ? value : value * 100);
+}
+
+static long line(const char *group, const char *name, const char *what)
+{
+	return line_of(group, "memory.pressure", name, what);
 }
 
 /* Time passes, of which threads of this member wait and run so much. */
@@ -116,6 +121,61 @@ static void a_slot_that_is_used_again(void **state)
 	assert_int_equal(line("/", "some", "total"), before + 50000);
 }
 
+/* What "REGION.some" says as its total, in us. */
+static long region_total(const char *group, const char *what)
+{
+	return line_of(group, "dmem.pressure", what, "total");
+}
+
+static void of_a_region_by_itself(void **state)
+{
+	struct fake_process *p = fake_add(100, 7), *q = fake_add(101, 7);
+	unsigned region = fixture_region();
+	uint32_t m, other, account;
+
+	(void)state;
+	fixture_drop(fixture_do("create", "\"group\":\"/a\""));
+	fixture_drop(fixture_do("create", "\"group\":\"/b\""));
+	m = fixture_join(p, "/a");
+	other = fixture_join(q, "/b");
+	account = fixture_region_account(m, region);
+	fixture_turn();
+	for (int i = 0; i < 20; i++) {
+		mc_add_relaxed(&account_of(&fixture.served->seg, account)->stall_ns, 500 * MS);
+		pass(q, other, 500, 0, 500);
+	}
+	assert_in_range(region_total("/a", FIXTURE_REGION ".some"), 9000000, 10000000);
+	assert_in_range(region_total("/a", FIXTURE_REGION ".full"), 9000000, 10000000);
+	assert_in_range(region_total("/", FIXTURE_REGION ".some"), 9000000, 10000000);
+	assert_in_range(region_total("/", FIXTURE_REGION ".full"), 0, 1000000); /* the other one ran */
+	assert_int_equal(region_total("/b", FIXTURE_REGION ".some"), 0);
+	assert_int_equal(line("/a", "some", "total"), 0);
+	assert_in_range(line_of("/a", "dmem.pressure", FIXTURE_REGION ".some", "avg10"), 5000, 7500);
+}
+
+/* The next one in the slot, and in the account, begins with nothing. */
+static void of_a_region_when_its_member_ends(void **state)
+{
+	struct fake_process *p = fake_add(100, 7), *q;
+	unsigned region = fixture_region();
+	uint32_t m = fixture_join(p, "/");
+
+	(void)state;
+	fixture_turn();
+	mc_add_relaxed(&account_of(&fixture.served->seg, fixture_region_account(m, region))->stall_ns, 400 * MS);
+	fixture_pass(500);
+	fixture_turn();
+	assert_int_equal(region_total("/", FIXTURE_REGION ".some"), 400000);
+	fake_end(p);
+	fixture_turn();
+	q = fake_add(101, 8);
+	m = fixture_join(q, "/");
+	mc_add_relaxed(&account_of(&fixture.served->seg, fixture_region_account(m, region))->stall_ns, 100 * MS);
+	fixture_pass(500);
+	fixture_turn();
+	assert_int_equal(region_total("/", FIXTURE_REGION ".some"), 500000);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -126,6 +186,8 @@ int main(void)
 		TEST(others_that_run_meanwhile),
 		TEST(never_more_than_has_passed),
 		TEST(a_slot_that_is_used_again),
+		TEST(of_a_region_by_itself),
+		TEST(of_a_region_when_its_member_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What call sites are made of: the random sample and its weights, and the table of sampled mappings. */
-#include "preload/ranges.c" /* NOLINT: the library exports nothing of it */
-#include "preload/sample.c" /* NOLINT */
+/* What call sites are made of: the random sample, its weights and its pace, and the tables of
+ * sampled mappings and blocks. */
+#include "preload/pace.c"    /* NOLINT: the library exports nothing of it */
+#include "preload/ranges.c"  /* NOLINT */
+#include "preload/sample.c"  /* NOLINT */
+#include "preload/sampled.c" /* NOLINT */
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,9 +16,11 @@
 
 #define RATE (64u << 10)
 
-/* ---- the sample ------------------------------------------------------------------------------------------- */
+/* ---- the sample
+ * ------------------------------------------------------------------------------------------- */
 
-/* The sum of weights against the truth, within six standard deviations: wrong weights are further off. */
+/* The sum of weights against the truth, within six standard deviations: wrong weights are further
+ * off. */
 static void expect_unbiased(uint64_t size, unsigned blocks)
 {
 	double chance = 1 - exp(-(double)size / RATE);
@@ -35,11 +40,65 @@ static void expect_unbiased(uint64_t size, unsigned blocks)
 
 static void weights_are_unbiased(void **context)
 {
-	static const uint64_t sizes[] = { 16, 100, 1000, 10000, 65536, 200000, 1000000 };
+	static const uint64_t sizes[] = {16, 100, 1000, 10000, 65536, 200000, 1000000};
 
 	(void)context;
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
 		expect_unbiased(sizes[i], sizes[i] < 1000 ? 4000000 : 1000000);
+}
+
+/* The sum and its variance as the weights tell it, against what they are over many runs, when the
+ * mean changes from sample to sample by what went before. */
+static void expect_unbiased_with(uint64_t size, uint64_t fine, uint64_t coarse)
+{
+	enum { RUNS = 4000, BLOCKS = 2000 };
+	double truth = (double)(BLOCKS * size);
+	double sum = 0, squares = 0, told = 0;
+
+	for (unsigned run = 0; run < RUNS; run++) {
+		uint64_t mean = fine, bytes = 0;
+
+		for (unsigned i = 0; i < BLOCKS; i++) {
+			uint64_t hit = sample_hits(size, mean);
+			struct sample_weight w = sample_weigh(hit ? size : 0, hit ? hit : fine);
+
+			bytes += w.bytes;
+			told += (double)w.spread * 65536;
+			if (hit)
+				mean = bytes / size % 3 ? fine : coarse;
+		}
+		sum += (double)bytes;
+		squares += ((double)bytes - truth) * ((double)bytes - truth);
+	}
+	assert_true(fabs(sum / RUNS / truth - 1) < 6 * sqrt(told) / RUNS / truth);
+	assert_true(fabs(squares / told - 1) < 0.2);
+}
+
+static void changing_means_are_unbiased(void **context)
+{
+	(void)context;
+	expect_unbiased_with(3000, 8192, 400000);
+	expect_unbiased_with(30000, 8192, 20000);
+}
+
+static void halving_is_unbiased(void **context)
+{
+	const struct sample_weight first = sample_weigh(3000, 8192);
+	double bytes = 0, count = 0;
+	enum { N = 1000000 };
+
+	(void)context;
+	for (unsigned i = 0; i < N; i++) {
+		struct sample_weight w = first;
+
+		if (!sample_halve(&w) || !sample_halve(&w))
+			continue;
+		bytes += (double)w.bytes;
+		count += (double)w.count;
+		assert_true(w.spread > 12 * first.spread);
+	}
+	assert_true(fabs(bytes / N / (double)first.bytes - 1) < 6 * sqrt(3.0 / N));
+	assert_true(fabs(count / N / (double)first.count - 1) < 6 * sqrt(3.0 / N));
 }
 
 static void waits_are_geometric(void **context)
@@ -80,22 +139,106 @@ static void rates_are_parsed(void **context)
 	assert_int_equal(sample_parse_rate("99999999999999999999G"), SAMPLE_RATE_MAX);
 }
 
-/* ---- mappings --------------------------------------------------------------------------------------------- */
+/* ---- the pace
+ * --------------------------------------------------------------------------------------------- */
+
+static void cost_makes_the_mean_coarser(void **context)
+{
+	uint64_t first = pace_next(512 << 10, 0), mean = 0;
+
+	(void)context;
+	assert_int_equal(first, pace_finest(512 << 10));
+	for (unsigned i = 0; i < 100000 && mean != 512 << 10; i++) {
+		saved = -OWED_MAX; /* as after samples that took all time */
+		mean = pace_next(512 << 10, 0);
+	}
+	assert_in_range(mean, 500 << 10, 512 << 10);
+	counted -= 1ull << 40;
+	assert_int_equal(pace_next(512 << 10, 0), first); /* time has passed */
+}
+
+static void many_that_live_make_the_mean_coarser(void **context)
+{
+	(void)context;
+	for (uint32_t live = 0; live < 500000; live += 8192) {
+		uint64_t mean, more;
+
+		saved = SAVED_MAX;
+		mean = pace_next(512 << 10, live);
+		saved = SAVED_MAX;
+		more = pace_next(512 << 10, live + 8192);
+		assert_true(more >= mean);
+		assert_true(live < PACE_LIVE || more > mean || more == SAMPLE_RATE_MAX);
+	}
+}
+
+/* ---- small blocks
+ * ----------------------------------------------------------------------------------------- */
+
+static struct sampled blocks;
+
+static void blocks_are_found_by_address(void **context)
+{
+	const uint64_t page = 0x7ffff1234000ull;
+	bool others;
+	uint32_t old;
+
+	(void)context;
+	assert_true(sampled_put(&blocks, page + 16, 1, &old) && old == 0);
+	assert_true(sampled_put(&blocks, page + 4080, SAMPLED_NUMBERS - 1, &old) && old == 0);
+	assert_int_equal(sampled_take(&blocks, page + 32, &others), 0);
+	assert_true(others);
+	assert_false(sampled_has_page(&blocks, page + 4096));
+	assert_false(sampled_has_page(&blocks,
+				      page + ((uint64_t)SAMPLED_ROWS << 12))); /* the same row */
+	assert_int_equal(sampled_take(&blocks, page + 16, &others), 1);
+	assert_true(others);
+	assert_int_equal(sampled_take(&blocks, page + 4080, &others), SAMPLED_NUMBERS - 1);
+	assert_false(others || sampled_has_page(&blocks, page));
+}
+
+static void a_block_whose_end_was_missed_gives_way(void **context)
+{
+	bool others;
+	uint32_t old;
+
+	(void)context;
+	assert_true(sampled_put(&blocks, 0x1000, 5, &old));
+	assert_true(sampled_put(&blocks, 0x1000, 6, &old) && old == 5);
+	assert_int_equal(sampled_take(&blocks, 0x1000, &others), 6);
+	assert_int_equal(sampled_take(&blocks, 0x1000, &others), 0);
+}
+
+static void a_full_row_takes_no_more(void **context)
+{
+	uint32_t old;
+	bool others;
+
+	(void)context;
+	for (unsigned i = 0; i < SAMPLED_IN_ROW; i++)
+		assert_true(sampled_put(&blocks, 0x5000 + 8 * i, i + 1, &old));
+	assert_false(sampled_put(&blocks, 0x5000 + 8 * SAMPLED_IN_ROW, 99, &old));
+	for (unsigned i = 0; i < SAMPLED_IN_ROW; i++)
+		assert_int_equal(sampled_take(&blocks, 0x5000 + 8 * i, &others), i + 1);
+	assert_false(others);
+}
+
+/* ---- mappings
+ * --------------------------------------------------------------------------------------------- */
 
 static struct ranges table;
 static uint64_t ended_bytes, ended_count;
 
-static void note_end(uint32_t site, uint64_t bytes, uint64_t count, void *arg)
+static void note_end(const struct range *ended, void *arg)
 {
-	(void)site;
 	(void)arg;
-	ended_bytes += bytes;
-	ended_count += count;
+	ended_bytes += ended->bytes;
+	ended_count += ended->count;
 }
 
 static void add(uint64_t start, uint64_t end)
 {
-	const struct range r = { .start = start, .end = end, .bytes = end - start, .count = 256 };
+	const struct range r = {.start = start, .end = end, .bytes = end - start, .count = 256};
 
 	ranges_add(&table, &r, note_end, NULL);
 }
@@ -178,9 +321,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(weights_are_unbiased),
+		cmocka_unit_test(changing_means_are_unbiased),
+		cmocka_unit_test(halving_is_unbiased),
 		cmocka_unit_test(waits_are_geometric),
 		cmocka_unit_test(functions_are_libms),
 		cmocka_unit_test(rates_are_parsed),
+		cmocka_unit_test(cost_makes_the_mean_coarser),
+		cmocka_unit_test(many_that_live_make_the_mean_coarser),
+		cmocka_unit_test(blocks_are_found_by_address),
+		cmocka_unit_test(a_block_whose_end_was_missed_gives_way),
+		cmocka_unit_test(a_full_row_takes_no_more),
 		cmocka_unit_test_setup(ranges_end_as_a_whole, empty_table),
 		cmocka_unit_test_setup(ranges_end_in_parts, empty_table),
 		cmocka_unit_test_setup(what_is_mapped_over_ends, empty_table),
