@@ -3,8 +3,6 @@
 #include "memctl/command.h"
 #include "memctl/values.h"
 
-#include <stdio.h>
-
 static const struct table_column columns[] = {
 	{ "item", TABLE_TEXT, "key, or key and field" },
 	{ "value", TABLE_TEXT, "what it is worth" },
@@ -36,18 +34,6 @@ static const char *const keys[] = {
 	NULL,
 };
 
-/* Numbers are what is looked for: the words beside them step back. */
-static void add_meaning(struct table *t, const char *meaning)
-{
-	char shown[400];
-
-	(void)snprintf(shown, sizeof(shown), "\033[2m%.300s\033[0m", meaning);
-	if (output_has_colour())
-		table_text_shown(t, meaning, shown);
-	else
-		table_text(t, meaning);
-}
-
 static int print(const struct values *v, const struct command_words *w)
 {
 	struct table *t;
@@ -66,7 +52,7 @@ static int print(const struct values *v, const struct command_words *w)
 	for (size_t i = 0; i < v->n; i++) {
 		table_text(t, values_name(&v->row[i], name, sizeof(name)));
 		values_cell(t, &v->row[i]);
-		add_meaning(t, v->row[i].meaning ? v->row[i].meaning : "");
+		table_text(t, v->row[i].meaning ? v->row[i].meaning : "");
 	}
 	bad = table_print(t, "stat", &w->output);
 	table_free(t);

@@ -411,23 +411,24 @@ void doctor_examine(const char *command, struct doctor *d)
 
 struct loaded {
 	bool preload;
-	unsigned libcs;
+	unsigned libcs; /* copies: the same file may be there twice (dlmopen) */
 	char libc[2][200];
 };
 
-static void look_at_mapping(struct doctor *d, struct loaded *l, const char *path)
+/* `line` as in /proc/PID/maps. */
+static void look_at_mapping(struct doctor *d, struct loaded *l, const char *line, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	const char *file = slash ? slash + 1 : path;
+	unsigned long offset;
 
+	if (sscanf(line, "%*s %*s %lx", &offset) != 1 || offset) /* its first page, once for each copy */
+		return;
 	if (strncmp(file, "libmemctl-preload", 17) == 0)
 		l->preload = true;
 	judge_library(d, path);
 	if (strncmp(file, "libc.so.6", 9) != 0 && strncmp(file, "libc-2.", 7) != 0)
 		return;
-	for (unsigned i = 0; i < l->libcs; i++)
-		if (strcmp(l->libc[i], path) == 0)
-			return;
 	if (l->libcs < 2)
 		(void)snprintf(l->libc[l->libcs++], sizeof(l->libc[0]), "%.190s", path);
 }
@@ -458,7 +459,7 @@ void doctor_examine_process(pid_t pid, struct doctor *d)
 
 		line[strcspn(line, "\n")] = 0;
 		if (at)
-			look_at_mapping(d, &l, at);
+			look_at_mapping(d, &l, line, at);
 	}
 	free(line);
 	(void)fclose(maps);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { KEY_JSON = 0x200, KEY_SORT, KEY_NO_HEADER };
@@ -91,6 +92,13 @@ bool output_has_colour(void)
 bool output_has_boxes(void)
 {
 	return strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+}
+
+unsigned output_width(void)
+{
+	struct winsize size;
+
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 char *output_size(const struct output *o, uint64_t bytes, char buf[OUTPUT_SIZE_BUF])

@@ -30,6 +30,9 @@ bool output_has_colour(void);
 /* True when the locale's characters include box drawing. */
 bool output_has_boxes(void);
 
+/* Columns of the terminal that stdout is; 0: it is none, or does not say. */
+unsigned output_width(void);
+
 #define OUTPUT_SIZE_BUF 24
 
 /* A size as it is to be shown: "max", "64.0 MiB" or "67108864". Returns buf. */

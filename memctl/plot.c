@@ -13,9 +13,9 @@
 const struct plot_class plot_classes[PLOT_CLASSES] = {
 	{"heap", 'h', "\u2588", "\033[34m", 0.35, 0.55, 0.80, 0},
 	{"anon", 'a', "\u2592", "\033[32m", 0.70, 0.86, 0.60, 1},
-	{"shmem", 's', "\u2593", "\033[35m", 0.62, 0.40, 0.62, 2},
+	{"shmem", 's', "\u2593", "\033[35m", 0.80, 0.62, 0.80, 2},
 	{"stack", 't', "\u2591", "\033[33m", 0.98, 0.88, 0.55, 3},
-	{"pinned", 'p', "\u259a", "\033[31m", 0.80, 0.35, 0.30, 4},
+	{"pinned", 'p', "\u259a", "\033[31m", 0.93, 0.56, 0.48, 4},
 	{"observed", 'o', "\u259e", "\033[36m", 0.78, 0.90, 0.94, 5},
 };
 
@@ -125,14 +125,17 @@ static uint64_t held(const struct plot_point *q)
 	return sum;
 }
 
-/* A limit that is far above everything would press it flat: it is told in words then. */
+/* No further back than there is something to draw. A limit that is far above everything would press
+ * it flat: it is told in words then. */
 static void find_range(struct plot *p, int64_t since_ms)
 {
 	uint64_t least_max = MEMCTL_MAX, most = 0;
 
 	p->to_ms = p->point[p->n - 1].at_ms;
-	p->from_ms = since_ms ? p->to_ms - since_ms : p->point[0].at_ms;
-	if (!since_ms && p->to_ms - p->from_ms < 10000)
+	p->from_ms = p->point[0].at_ms;
+	if (since_ms && p->from_ms < p->to_ms - since_ms)
+		p->from_ms = p->to_ms - since_ms;
+	else if (p->to_ms - p->from_ms < 10000)
 		p->from_ms = p->to_ms - 10000;
 	for (size_t i = 0; i < p->n; i++) {
 		const struct plot_point *q = &p->point[i];

@@ -269,8 +269,11 @@ static void draw_title(const struct drawing *d)
 	if (n > room / 3) /* its end tells more */
 		(void)snprintf(group, sizeof(group), "...%s", d->plot->group + n - room / 3);
 	d->pen->text(d->pen->own, 10, 20, PLOT_LEFT, true, group);
-	if (strlen(group) + strlen(caption) + 3 > room)
-		caption[room > strlen(group) + 3 ? room - strlen(group) - 3 : 0] = 0;
+	while (strlen(group) + strlen(caption) + 3 > room && *caption) { /* what is named is named in full */
+		char *comma = strrchr(caption, ',');
+
+		*(comma ? comma : caption) = 0;
+	}
 	text(d, d->right, 20, PLOT_RIGHT, caption);
 }
 

@@ -14,7 +14,7 @@
 #define ROW 18.0
 #define ABOVE 66.0
 #define BELOW 34.0
-#define CHARACTER 7.0 /* of 12 px monospace, a little more than its width */
+#define CHARACTER 7.25 /* of 12 px monospace, a little more than its width (DejaVu's is 7.22) */
 #define LEAST 1.0     /* px: what is narrower is left out */
 
 struct node {
@@ -286,7 +286,7 @@ static const char style[] =
 /* Zoom: a click makes a frame as wide as the picture, and its callers too. Search: what matches is dark, and what it
  * adds up to is said (what is below something that matches is not added again). */
 static const char script[] =
-	"var W=1180,S=10,C=7,F=[].slice.call(document.querySelectorAll('.f')),z=F[0];"
+	"var W=1180,S=10,C=7.25,F=[].slice.call(document.querySelectorAll('.f')),z=F[0];"
 	"F.forEach(function(g){g.x=+g.dataset.x;g.w=+g.dataset.w;g.d=+g.dataset.d;"
 	"g.r=g.querySelector('rect');g.t=g.querySelector('text');g.n=g.t.dataset.n;"
 	"g.addEventListener('click',function(){zoom(g)});"

@@ -16,6 +16,8 @@
 
 #define TABLE_COLUMNS_MAX 16
 #define COLOUR_OFF        "\033[0m"
+#define COLOUR_NOTE       "\033[2m" /* numbers are what is looked for: the words beside them step back */
+#define NOTE_LEAST        20        /* places; with less, lines are broken */
 
 struct cell {
 	char *text;  /* NULL: a number */
@@ -130,7 +132,7 @@ void table_number_of_kind(struct table *t, uint64_t number, enum table_kind kind
 	c->kind = kind;
 }
 
-static const struct cell *cell_at(const struct table *t, size_t row, size_t column)
+static struct cell *cell_at(const struct table *t, size_t row, size_t column)
 {
 	return &t->cells[row * t->width + column];
 }
@@ -285,7 +287,33 @@ static void print_titles(const struct table *t, const struct choice *c, const si
 	(void)putchar('\n');
 }
 
-static void print_table(const struct table *t, const struct choice *c, const struct output *o)
+/* Ends behind a word, with dots; one byte is one place in what is explained. */
+static void shorten(char *text, size_t room)
+{
+	size_t n = room - strlen("...");
+
+	if (strlen(text) <= room)
+		return;
+	while (n && text[n] != ' ')
+		n--;
+	strcpy(text + n, "...");
+}
+
+/* A last column of words for people takes what is left of the terminal's line. */
+static void fit_notes(struct table *t, const struct choice *c, const size_t *to)
+{
+	size_t last = c->column[c->n - 1], width = output_width(), left = 0;
+
+	for (size_t i = 0; i + 1 < c->n; i++)
+		left += to[i] + 2;
+	if (t->columns[last].kind != TABLE_NOTE || width < left + NOTE_LEAST)
+		return;
+	for (size_t r = 0; r < rows(t); r++)
+		if (cell_at(t, r, last)->text)
+			shorten(cell_at(t, r, last)->text, width - left);
+}
+
+static void print_table(struct table *t, const struct choice *c, const struct output *o)
 {
 	size_t to[TABLE_COLUMNS_MAX];
 	bool colour = output_has_colour();
@@ -293,6 +321,7 @@ static void print_table(const struct table *t, const struct choice *c, const str
 
 	for (size_t i = 0; i < c->n; i++)
 		to[i] = column_places(t, c->column[i], o);
+	fit_notes(t, c, to);
 	if (!o->no_header)
 		print_titles(t, c, to);
 	for (size_t r = 0; r < rows(t); r++) {
@@ -300,7 +329,7 @@ static void print_table(const struct table *t, const struct choice *c, const str
 			const struct cell *cell = cell_at(t, r, c->column[i]);
 
 			print_padded(shown(cell, o, buf), to[i], is_number(t, c->column[i]),
-				     i + 1 == c->n, colour ? cell->colour : "");
+				     i + 1 == c->n, !colour ? "" : cell->kind == TABLE_NOTE && !cell->shown ? COLOUR_NOTE : cell->colour);
 		}
 		(void)putchar('\n');
 	}
@@ -435,7 +464,10 @@ int table_print(struct table *t, const char *command, const struct output *o)
 		return bad;
 	switch (o->format) {
 	case OUTPUT_TABLE:
-		(t->plain ? print_plain : print_table)(t, &c, o);
+		if (t->plain)
+			print_plain(t, &c, o);
+		else
+			print_table(t, &c, o);
 		break;
 	case OUTPUT_JSON:
 		print_json(t, &c);

@@ -168,7 +168,7 @@ static const struct {
 static void draw_classes(const struct top *t, const struct top_group *g, int y)
 {
 	const struct census_row *row = census_at(&t->census, g->row);
-	uint64_t value[CLASS_COUNT], sum = 0;
+	uint64_t value[CLASS_COUNT], sum = 0, told = 0;
 	int inside = COLS / 3 - 2, x = COLS - COLS / 3, used = 0;
 	char size[SHORT_BUF];
 
@@ -187,13 +187,10 @@ static void draw_classes(const struct top *t, const struct top_group *g, int y)
 	}
 	(void)mvaddch(y, x, '[');
 	for (size_t i = 0; i < CLASS_COUNT; i++) {
-		int n = (int)((double)value[i] / (double)sum * inside + 0.5);
-
-		for (; n > 0 && used < inside; n--, used++)
+		told += value[i];
+		for (; used < (int)((double)told / (double)sum * inside + 0.5); used++)
 			(void)addch((chtype)classes[i].letter | (chtype)pair(PAIR_CLASS + (int)i));
 	}
-	for (; used < inside; used++)
-		(void)addch(' ');
 	(void)addch(']');
 }
 
@@ -222,24 +219,29 @@ static void draw_title(const struct top_screen *s)
 	(void)mvprintw(0, COLS - (int)strlen(clock), "%s", clock);
 }
 
-/* A line for a region: "gpu0 [||||  ] 1.2G of 8.0G"; false: there is none. */
-static bool draw_region(const struct top *t, int y)
+#define REGION_SHOWN 17 /* "cuda/GPU-fafbfcfd": the rest of a name is the same for all, or more digits */
+
+/* "cuda/GPU-fafbfcfd 1.2G of 8.0G", at the right of what is there already: as many regions as fit. */
+static void draw_regions(const struct top *t, const struct top_group *g, int y, int left)
 {
-	const struct census_row *root = census_at(&t->census, t->group[0].row);
-	int x = 0;
+	const struct census_row *row = census_at(&t->census, g->row);
+	char line[256] = "", one[80], a[SHORT_BUF], b[SHORT_BUF];
 
-	for (uint32_t i = 0; i < t->census.columns && x + 30 < COLS; i++) {
+	for (uint32_t i = 0; i < t->census.columns; i++) {
 		const struct census_column *c = &t->census.census->column[i];
-		int capacity = census_find(&t->census, "dmem.capacity", c->field);
-		char a[SHORT_BUF], b[SHORT_BUF];
+		uint64_t limit = census_value(row, census_find_region(&t->census, "dmem.max", c->region));
 
-		if (strcmp(c->key, "dmem.current") != 0 || capacity < 0)
+		if (strcmp(c->key, "dmem.current") != 0)
 			continue;
-		(void)mvprintw(y, x, "%.20s %s of %s  ", c->field, size_short(root->value[i], a),
-			       size_short(root->value[capacity], b));
-		x = getcurx(stdscr);
+		if (limit == CENSUS_MAX)
+			limit = census_value(row, census_find_region(&t->census, "dmem.capacity", c->region));
+		(void)snprintf(one, sizeof(one), "  %.*s %s of %s", REGION_SHOWN, c->region, size_short(row->value[i], a),
+			       size_short(limit, b));
+		if (left + (int)(strlen(line) + strlen(one)) >= COLS || strlen(line) + strlen(one) >= sizeof(line))
+			break;
+		(void)strcat(line, one);
 	}
-	return x > 0;
+	(void)mvprintw(y, COLS - (int)strlen(line), "%s", line);
 }
 
 static void draw_head(const struct top_screen *s)
@@ -257,12 +259,13 @@ static void draw_head(const struct top_screen *s)
 	(void)mvprintw(1, 0, "/ %s of %s", size_short(root->current, a),
 		       size_short(root->limit != CENSUS_MAX ? root->limit : machine, b));
 	draw_bar(1, label, COLS - label > 62 ? 62 : COLS - label, root, machine);
-	if (COLS - label > 62 && !draw_region(t, 1))
+	if (COLS - label > 62 + 12)
 		(void)mvprintw(1, label + 64, "rate %s", rate_short(root->rate, a));
 	chosen = &t->group[t->line[s->at].group];
 	(void)attron(A_BOLD);
 	(void)mvprintw(2, 0, "%.*s", COLS - 1, top_path(t, t->line[s->at].group, path));
 	(void)attroff(A_BOLD);
+	draw_regions(t, chosen, 2, getcurx(stdscr));
 	draw_classes(t, chosen, 3);
 }
 
@@ -559,6 +562,33 @@ static void draw_value(const struct census_column *c, uint64_t v)
 		(void)printw("%10llu", (unsigned long long)v);
 }
 
+/* A sentence that is too long ends behind a word, with dots. */
+static void draw_sentence(int y, int x, const char *text)
+{
+	int room = COLS - x - 1, n = (int)strlen(text);
+
+	if (n > room) {
+		for (n = room - 3; n > 0 && text[n] != ' '; n--)
+			;
+		(void)mvprintw(y, x, "%.*s...", n, text);
+	} else {
+		(void)mvprintw(y, x, "%s", text);
+	}
+}
+
+/* "memory.events.oom"; of a region its end, which tells more: "dmem.max.~0/vram". */
+static void draw_key(int y, const struct census_column *c)
+{
+	char key[sizeof(c->key) + sizeof(c->region) + sizeof(c->field) + 4];
+	int before = (int)strlen(c->key) + 1, n;
+
+	n = snprintf(key, sizeof(key), "%s%s%s%s%s", c->key, *c->region ? "." : "", c->region, *c->field ? "." : "", c->field);
+	if (n <= 32)
+		(void)mvprintw(y, 1, "%s", key);
+	else
+		(void)mvprintw(y, 1, "%.*s~%s", before, key, key + n - (32 - before - 1));
+}
+
 static void draw_details(struct top_screen *s)
 {
 	const struct top *t = s->top;
@@ -572,7 +602,7 @@ static void draw_details(struct top_screen *s)
 	     y++, i++) {
 		const struct census_column *c = &t->census.census->column[i];
 
-		(void)mvprintw(y, 1, "%s%s%s", c->key, *c->field ? "." : "", c->field);
+		draw_key(y, c);
 		(void)move(y, 34);
 		if (c->kind == CENSUS_WORD) {
 			const char *w = c->words;
@@ -584,7 +614,7 @@ static void draw_details(struct top_screen *s)
 			draw_value(c, row->value[i]);
 		}
 		if (COLS > 60)
-			(void)mvprintw(y, 47, "%.*s", COLS - 48, c->help);
+			draw_sentence(y, 47, c->help);
 	}
 }
 

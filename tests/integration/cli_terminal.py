@@ -2,19 +2,23 @@
 # SPDX-License-Identifier: MIT
 """memctl at a terminal: job control by a real shell, each signal once, colours and sizes for people. Prints TAP."""
 import contextlib
+import json
 import os
 import pty
 import re
 import select
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 PROMPT = "ready> "
 
 
@@ -166,6 +170,88 @@ def test_colours(t, directory):
     assert "\x1b[3" not in t.do("TERM=dumb memctl tree")
     assert "\x1b[3" not in t.do("memctl tree | cat")
     memctl(directory, "kill", "/a")
+
+
+class SlowDaemon(threading.Thread):
+    """Answers what the line of progress asks, and nothing else until it may."""
+
+    def __init__(self, directory, slow):
+        super().__init__(daemon=True)
+        self.threads = 0  # of who asked for it
+        self.slow, self.may_answer, self.asked, self.answers = slow, threading.Event(), threading.Event(), []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.bind(directory + "/control.sock")
+        self.socket.listen()
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self.serve, args=[self.socket.accept()[0]], daemon=True).start()
+
+    def serve(self, client):
+        with client, contextlib.suppress(OSError):
+            while packet := client.recv(65536):
+                request = json.loads(packet)
+                answer = {"ok": True}
+                if request["op"] == "hello":
+                    answer.update(v=1, version="0", pid=os.getpid())
+                elif request["op"] == "get":
+                    answer["values"] = {"memory.current": 77 << 20}
+                elif request["op"] == self.slow:
+                    pid, _, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+                    self.threads = len(os.listdir("/proc/%d/task" % pid))
+                    self.asked.set()
+                    self.may_answer.wait(DEADLINE)
+                    answer.update(reclaimed=5 << 20, bytes=5 << 20)
+                client.send(json.dumps(answer).encode())
+
+    def end(self):
+        self.may_answer.set()
+        self.socket.close()
+
+
+PROGRESS = r"\r\x1b\[Kmemctl: %s: \d+\.\d s, /slow holds 77\.0 MiB"
+
+
+def look_at_progress(t, directory, op, words):
+    """The line comes while the daemon is at it, is written over, and leaves nothing behind."""
+    d = SlowDaemon(directory, op)
+    try:
+        t.say("memctl %s; echo status=$?" % words)
+        assert d.asked.wait(DEADLINE)
+        assert "\n" not in t.expect(PROGRESS % op)  # from the line's begin
+        assert "\n" not in t.expect(PROGRESS % op)
+        d.may_answer.set()
+        left = re.split(r"\r\x1b\[K", t.expect("status=0"))[-1]
+        assert "memctl" not in left, left
+        t.expect(PROMPT)
+    finally:
+        d.end()
+    os.unlink(directory + "/control.sock")
+
+
+def test_progress_of_a_long_reclaim(t, directory):
+    look_at_progress(t, directory, "reclaim", "reclaim /slow 5M")
+
+
+def test_progress_of_a_long_move(t, directory):
+    look_at_progress(t, directory, "move", "move $$ /slow")
+
+
+def test_no_progress_where_stderr_is_no_terminal(t, directory):
+    d = SlowDaemon(directory, "reclaim")
+    try:
+        t.say("memctl reclaim /slow 5M 2>%s/err; echo status=$?" % directory)
+        assert d.asked.wait(DEADLINE)
+        assert d.threads == 1, "somebody sees to a line"
+        d.may_answer.set()
+        t.expect("status=0")
+        with open(directory + "/err") as f:
+            assert f.read() == ""
+    finally:
+        d.end()
+    os.unlink(directory + "/control.sock")
 
 
 def memctl(directory, *arguments):

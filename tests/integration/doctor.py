@@ -6,7 +6,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
-from real_programs import Ground, compile_c, main, need, test
+from real_programs import Ground, Skip, compile_c, main, need, test
 
 PROGRAM = "#include <stdlib.h>\nint main(void) { return !malloc(1); }\n"
 SLEEPER = "#include <stdio.h>\nint main(void) { puts(\"up\"); fflush(stdout); getchar(); return 0; }\n"
@@ -120,6 +120,52 @@ def _(g):
         p.communicate("\n", timeout=60)
     ran = g.spawn([g.memctl, "doctor", "999999999"])
     assert ran.status == 1 and "no process" in ran.err, ran
+
+
+SECOND = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+int main(int argc, char **argv)
+{
+	void *second = argc > 2 ? dlopen(argv[1], RTLD_NOW) : dlmopen(LM_ID_NEWLM, argv[1], RTLD_NOW);
+	puts(second ? "up" : dlerror());
+	fflush(stdout);
+	getchar();
+	return 0;
+}
+"""
+
+
+@test("a running process that has loaded a second C library: by dlmopen, and musl's by dlopen")
+def _(g):
+    path = compile_c(g, "second", SECOND)
+    compile_c(g, "libc.musl-x86_64.so.1", "int f_musl(void) { return 0; }\n", "-shared", "-fPIC")
+    expect(ask(g, path), "partly", "dlmopen")  # before it runs, it may
+    for words, name in ((["libc.so.6"], "second-libc"), ([g.path("libc.musl-x86_64.so.1"), "same"], "musl-library")):
+        p = g.start([path, *words])
+        assert p.stdout.readline() == "up\n"
+        told = ask(g, str(p.pid))
+        assert name in told["names"] and told["names"][name]["grade"] == "partly", told
+        p.communicate("\n", timeout=60)
+    p = g.start([path, g.path("libc.musl-x86_64.so.1"), "same"])
+    assert p.stdout.readline() == "up\n"
+    assert "second-libc" not in ask(g, str(p.pid))["names"]
+    p.communicate("\n", timeout=60)
+
+
+@test("programs and libraries as Debian has them: static, Go, jemalloc, setuid, tcmalloc")
+def _(g):
+    prometheus, redis, su = need("prometheus", "redis-server", "su")
+    expect(ask(g, "/sbin/ldconfig"), "observed", "static")
+    assert "go" in ask(g, prometheus)["names"]
+    expect(ask(g, redis), "full", "jemalloc")
+    if os.geteuid():  # to be root's own changes nothing for root
+        expect(ask(g, su), "observed", "setuid")
+    tcmalloc = "/usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4"
+    if not os.path.exists(tcmalloc):
+        raise Skip("libtcmalloc-minimal4 is missing")
+    expect(ask(g, compile_c(g, "tc", PROGRAM, "-Wl,--no-as-needed", tcmalloc)), "full", "tcmalloc")
 
 
 sys.exit(main(Ground))

@@ -4,49 +4,16 @@
 import itertools
 import os
 import re
-import struct
 import sys
 import unicodedata
 import xml.etree.ElementTree as ET
-import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
+from past import GROUP, end, make
+from pixels import read_png
 from real_programs import Ground, main, test, wait_for
 
-# Heap, anon, shared and locked memory; then it is refused some.
-CLASSES = r"""
-import mmap, sys
-heap = [bytearray(1 << 16) for i in range(320)]
-anon = mmap.mmap(-1, 3 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-anon[:] = b"x" * len(anon)
-shared = mmap.mmap(-1, 12 << 20)
-shared[:] = b"y" * len(shared)
-print("up", flush=True)
-sys.stdin.readline()
-try:
-    x = [b"x" * (1 << 20) for i in range(100)]
-except MemoryError:
-    x = None
-    print("refused", flush=True)
-sys.stdin.readline()
-"""
-
 LETTER = 7.25
-GROUP = "/plot/a-group-with-a-rather-long-name"
-
-
-def make(g):
-    """A group with a past, once for all tests."""
-    if hasattr(g, "member"):
-        return
-    g.do("create", "-p", GROUP, "memory.max=64M", "memory.high=56M")
-    g.member = g.start([g.memctl, "run", "-g", GROUP, "--", sys.executable, "-c", CLASSES])
-    assert g.member.stdout.readline() == "up\n"
-    wait_for("it is recorded", lambda: "shmem" in g.spawn([g.memctl, "plot", GROUP]).out)
-    g.member.stdin.write("\n")
-    g.member.stdin.flush()
-    assert g.member.stdout.readline() == "refused\n"
-    wait_for("the refusal is recorded", lambda: "R refused" in g.do("plot", GROUP))
 
 
 def width_of(line):
@@ -108,31 +75,6 @@ def _(g):
         assert "stroke-dasharray" in svg, "memory.high can be told from memory.max by colour alone"
 
 
-def pixels(png):
-    """Rows of (red, green, blue) from an RGB picture."""
-    assert png[:8] == b"\x89PNG\r\n\x1a\n"
-    at, data = 8, b""
-    while at < len(png):
-        size, kind = struct.unpack(">I4s", png[at:at + 8])
-        if kind == b"IHDR":
-            width, height, depth, colour = struct.unpack(">IIBB", png[at + 8:at + 18])
-            assert (depth, colour) == (8, 2)
-        if kind == b"IDAT":
-            data += png[at + 8:at + 8 + size]
-        at += size + 12
-    raw, stride, rows, last = zlib.decompress(data), 3 * width, [], bytes(3 * width)
-    for y in range(height):
-        kind, line = raw[y * (stride + 1)], bytearray(raw[y * (stride + 1) + 1:(y + 1) * (stride + 1)])
-        for i in range(stride):
-            a, b, c = line[i - 3] if i > 2 else 0, last[i], last[i - 3] if i > 2 else 0
-            p = a + b - c
-            nearest = min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - c), 2, c))[2]
-            line[i] = (line[i] + (0, a, b, (a + b) // 2, nearest)[kind]) & 255
-        last = bytes(line)
-        rows.append([tuple(last[i:i + 3]) for i in range(0, stride, 3)])
-    return rows
-
-
 @test("PNG: nothing touches the border; classes differ without colour")
 def _(g):
     make(g)
@@ -140,7 +82,7 @@ def _(g):
         path = g.path("p.png")
         g.do("plot", GROUP, "-o", path, "--width", str(width), "--height", str(height))
         with open(path, "rb") as f:
-            rows = pixels(f.read())
+            rows = read_png(f.read())
         assert (len(rows[0]), len(rows)) == (width, height)
         border = rows[:4] + rows[-4:] + [row[:4] + row[-4:] for row in rows]
         assert all(p == (255, 255, 255) for row in border for p in row), "something is cut at the border"
@@ -163,10 +105,7 @@ def _(g):
     assert ran.status == 2 and "is no time" in ran.err, ran
     ran = g.spawn([g.memctl, "plot", "/far", "-o", "/nowhere/p.svg"])
     assert ran.status == 1 and "cannot write" in ran.err, ran
-    g.member.stdin.close()
-    g.member.wait(60)
-    g.member.stdout.close()
-    g.member.stderr.close()
+    end(g.member)
 
 
 sys.exit(main(Ground))

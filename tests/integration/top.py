@@ -8,6 +8,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
+from cuda_program import REGION, DeviceGround, Program
 from real_programs import Ground, main, test, wait_for
 from screen import Screen
 
@@ -93,8 +94,12 @@ def _(g):
 def _(g):
     ran = g.spawn([g.memctl, "top"])
     assert ran.status == 1 and "memctl: top: this is no terminal" in ran.err, ran
-    with top(g, width=150, env={"TERM": "dumb"}) as s:
-        wait_for("it is told", lambda: "(TERM=dumb) cannot show a full screen" in s.past().replace("\n", ""))
+    # the shell stays: tmux drops what a program that ends has written last
+    s = Screen(g, ["sh", "-c", g.memctl + " top; read x"], width=150, env={"TERM": "dumb"})
+    try:
+        s.shows("(TERM=dumb) cannot show a full screen")
+    finally:
+        s.close()
 
 
 @test("sorting, folding, flat list, filter and search")
@@ -214,6 +219,65 @@ def _(g):
             text = s.until("it has the new size", lambda t, h=height: "Help" in t.rstrip("\n").split("\n")[-1]
                            and "GROUP" in t and len(t.rstrip("\n").split("\n")) == h)
             assert all(len(row) <= width for row in text.split("\n")), text
+
+
+@test("device regions: what a group holds of each, its limit, and all their keys")
+def _(g):
+    device = DeviceGround()
+    try:
+        device.fresh(devices=2)
+        device.do("create", "/gpu", "dmem.max=all 256M")
+        p = Program(device, "/gpu").begin()
+        p.keep("alloc 64M")
+        second = Program(device, "/other").begin(1)
+        second.keep("alloc 32M")
+        for width, regions in ((80, 2), (200, 2)):
+            with top(device, "-m", width=width) as s:
+                s.shows("gpu")
+                s.keys("/")
+                s.type("gpu")
+                s.keys("Enter")
+                text = s.until("its region is shown", lambda t: "64.0M of 256M" in t)
+                row = text.split("\n")[2]
+                assert row.startswith("/gpu ") and row.rstrip().endswith("0B of 256M") and row.count(" of ") == regions, row
+                assert REGION[:17] in row and len(row) <= width, row
+                s.keys("i", *["NPage"] * 9)
+                s.shows("/vram.full.total")
+        second.end()
+        p.end()
+    finally:
+        device.close()
+
+
+@test("a group in which nothing is left to see: the chosen one goes, the bar stays on the list")
+def _(g):
+    g.do("create", "-p", "/goes/inner")
+    with top(g) as s:
+        s.shows("inner")
+        s.keys("/")
+        s.type("inner")
+        s.keys("Enter")
+        s.until("found", lambda t: t.split("\n")[2] == "/goes/inner")
+        g.do("rm", "-r", "/goes")
+        text = s.until("it has gone", lambda t: "goes" not in t)
+        assert text.split("\n")[2].startswith("/"), text
+
+
+@test("pause, another delay, a list at once, and an end after so many looks")
+def _(g):
+    g.do("create", "-p", "/calm/inner")
+    with top(g, "-l", width=100) as s:
+        s.shows("/calm/inner ")
+        s.keys("z")
+        s.shows("PAUSED")
+        g.do("create", "/calm/newer")
+        s.keys("z")
+        s.shows("/calm/newer")
+    ended = Screen(g, [g.memctl, "top", "-d", "0.1", "-n", "2"])
+    try:
+        wait_for("it has ended", ended.is_over)
+    finally:
+        ended.close()
 
 
 @test("the daemon's end and its successor")

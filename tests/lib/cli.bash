@@ -36,7 +36,7 @@ ended_with() {
 
 # until_true COMMAND [ARG...]: waits until it succeeds.
 until_true() {
-	local deadline=$((SECONDS + 20))
+	local deadline=$((SECONDS + 60))
 	until "$@"; do
 		if [ "$SECONDS" -ge "$deadline" ]; then echo "waited too long for: $*"; return 1; fi
 		sleep 0.02

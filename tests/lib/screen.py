@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A terminal of a given size with a program in it, by tmux: what it shows, and keys for it."""
+"""A terminal of a given size with a program in it, by tmux: what it shows, keys for it, and a picture of it."""
+import re
 import subprocess
+from xml.sax.saxutils import escape
 
 from real_programs import need, wait_for
 
@@ -37,6 +39,11 @@ class Screen:
         """With its colours."""
         return self.do("capture-pane", "-p", "-e")
 
+    def svg(self):
+        """What it shows, as a picture."""
+        width, height = (int(n) for n in self.do("display", "-p", "#{pane_width} #{pane_height}").split())
+        return picture(self.raw(), width, height)
+
     def keys(self, *keys):
         for key in keys:
             self.do("send-keys", key)
@@ -68,3 +75,61 @@ class Screen:
 
     def close(self):
         subprocess.run([self.tmux, "-S", self.socket, "kill-server"], capture_output=True, check=False)
+
+
+# ---- a picture of a screen: dark words on white, as on paper; each letter has its place whatever the font -------------
+
+CELL, LINE, FONT = 8, 17, 13.29  # DejaVu Sans Mono is 0.602 of its size wide
+COLOURS = ("#000000", "#b00000", "#1a6e1a", "#8a6200", "#1f3fa8", "#8b1f8b", "#0d6c7a", "#606060")
+
+
+def restyle(style, codes):
+    for code in codes.split(";"):
+        code = int(code or 0)
+        if code == 0:
+            style.clear()
+        elif code in (1, 4, 7):
+            style[code] = True
+        elif code in (39, 49):
+            style.pop("colour" if code == 39 else "paper", None)
+        elif 30 <= code <= 37 or 40 <= code <= 47:
+            style["colour" if code < 40 else "paper"] = COLOURS[code % 10]
+
+
+def styled(line, style):
+    """(text, style) of each run; `style` goes on to the next line."""
+    for i, part in enumerate(re.split(r"\x1b\[([0-9;]*)m", re.sub(r"\x1b\([0B]|[\x0e\x0f]", "", line))):
+        if i % 2:
+            restyle(style, part)
+        elif part:
+            yield part, dict(style)
+
+
+def run_svg(text, style, x, y):
+    colour, paper = style.get("colour", "#000000"), style.get("paper", "#ffffff")
+    if style.get(7):
+        colour, paper = paper, colour if colour != "#000000" else "#404040"
+    box = 'x="%d" y="%d" width="%d" height="%d"' % (x, y, CELL * len(text), LINE)
+    out = '<rect %s fill="%s"/>\n' % (box, paper) if paper != "#ffffff" else ""
+    if text.strip():
+        lead = len(text) - len(text.lstrip())
+        words = text.strip()
+        out += '<text x="%d" y="%d" textLength="%d" lengthAdjust="spacingAndGlyphs" fill="%s"%s%s>%s</text>\n' % (
+            x + CELL * lead, y + 13, CELL * len(words), colour, ' font-weight="bold"' if style.get(1) else "",
+            ' text-decoration="underline"' if style.get(4) else "", escape(words).replace(" ", "\u00a0"))
+    return out
+
+
+def picture(raw, width, height):
+    """SVG of what `tmux capture-pane -e` says."""
+    out = ('<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" '
+           'font-family="DejaVu Sans Mono,Menlo,Consolas,monospace" font-size="%.2f">\n'
+           '<rect width="100%%" height="100%%" fill="#ffffff"/>\n') % (
+               (width * CELL + 16, height * LINE + 16) * 2 + (FONT,))
+    style = {}
+    for row, line in enumerate(raw.split("\n")[:height]):
+        x = 8
+        for text, how in styled(line, style):
+            out += run_svg(text, how, x, 8 + row * LINE)
+            x += CELL * len(text)
+    return out + "</svg>\n"
