@@ -18,6 +18,7 @@
 #define FRESH_NS (5 * MS)
 #define LOOKS_MAX 128u /* in one turn: deaths and requests wait for its end */
 #define YOUTH_NS (100 * MS)
+#define DOUBTED_PAGES 256u /* to be charged at once: measured again first, 3 us */
 #define LEAVING_NS (1000 * MS)
 
 static struct look *look_of(const struct served *s, uint32_t member)
@@ -130,6 +131,13 @@ static uint64_t should_hold(struct served *s, uint32_t member)
 	return l->total;
 }
 
+static bool is_committing(const struct served *s, uint32_t member)
+{
+	uint16_t group = mc_load_full(&member_of(&s->seg, member)->group);
+
+	return s->seg.limits->group[group].charge_mode == CHARGE_COMMIT && !is_observed(s, member);
+}
+
 /* ---- and making it so ---------------------------------------------------------------------------------- */
 
 /* What was charged since the last look may be about to be touched; what others pay for now cannot be that. */
@@ -151,6 +159,20 @@ static uint64_t lowered(struct look *l, uint64_t held, uint64_t target, uint64_t
 	return held - taken;
 }
 
+/* What it has given back since it was measured is not its any more: between a look at all and the swap lie a rollup, other
+ * members and perhaps a time slice. What it gives back from here on changes `held`, and the swap fails. */
+static uint64_t raised(const struct served *s, uint32_t member, uint64_t held, uint64_t target)
+{
+	struct world_resident now;
+	uint64_t gone;
+
+	if (target < held + DOUBTED_PAGES || is_committing(s, member) ||
+	    s->daemon->world->resident((pid_t)s->watch[member].pid, &now))
+		return target;
+	gone = drop(look_of(s, member)->anon, now.anon);
+	return target - (gone < target - held ? gone : target - held);
+}
+
 /* True when it was changed. */
 static bool hold(struct served *s, uint32_t member, uint32_t account, uint64_t target, uint64_t now_ns)
 {
@@ -169,6 +191,7 @@ static bool hold(struct served *s, uint32_t member, uint32_t account, uint64_t t
 		target = lowered(l, held, target, now_ns);
 		l->untouched = target - resident;
 	} else {
+		target = raised(s, member, held, target);
 		l->excess_ns = 0;
 	}
 	l->missing = target > held ? target - held : 0;
@@ -230,13 +253,6 @@ static uint64_t committed(const struct served *s, uint32_t member)
 				sum += mc_load_relaxed(&a->class[c]);
 	}
 	return sum;
-}
-
-static bool is_committing(const struct served *s, uint32_t member)
-{
-	uint16_t group = mc_load_full(&member_of(&s->seg, member)->group);
-
-	return s->seg.limits->group[group].charge_mode == CHARGE_COMMIT && !is_observed(s, member);
 }
 
 /* Only after the key was changed is there anything to do: what was granted or found absent is charged. Two

@@ -35,6 +35,7 @@ struct fake_process {
 	uint64_t start_time;
 	enum world_image image;
 	struct world_usage usage;
+	uint64_t gives_back; /* of usage.anon, right after it was measured */
 	uint64_t proportional; /* its part of `anon` */
 	uint64_t faults;
 	uint64_t ran_ns;
@@ -116,6 +117,8 @@ static int fake_resident(pid_t pid, struct world_resident *ret)
 	if (!p)
 		return -ESRCH;
 	*ret = (struct world_resident){ .anon = p->usage.anon, .shared = p->usage.file };
+	p->usage.anon -= p->gives_back;
+	p->gives_back = 0;
 	return 0;
 }
 

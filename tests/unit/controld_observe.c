@@ -122,6 +122,22 @@ static void who_leaves_is_not_charged_again(void **state)
 	assert_int_equal(fixture_number("/a", "memory.current"), 1000 * 4096);
 }
 
+/* Between the look and the charge. */
+static void what_is_given_back_meanwhile_is_not_charged(void **state)
+{
+	struct fake_process *p = fake_add(100, 7);
+
+	(void)state;
+	fixture_drop(fixture_do("create", "\"group\":\"/a\""));
+	(void)fixture_join(p, "/a");
+	fixture_pass(200);
+	p->usage.anon = 1000;
+	p->gives_back = 900;
+	fixture_pass(100);
+	assert_int_equal(fixture_number("/a", "memory.current"), 100 * 4096);
+	assert_int_equal(fixture_number("/a", "memory.peak"), 100 * 4096);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -131,6 +147,7 @@ int main(void)
 		TEST(nobody_twice),
 		TEST(who_joins_by_himself_is_left_alone),
 		TEST(who_leaves_is_not_charged_again),
+		TEST(what_is_given_back_meanwhile_is_not_charged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
