@@ -50,7 +50,7 @@ static void earn(bool grows)
 
 	if (!counted)
 		begin(now);
-	earned = (now - counted) >> (grows ? 5 : 7);
+	earned = (now - counted) >> (grows ? 6 : 7);
 	counted = now;
 	if (!grows)
 		saved -= (int64_t)pace_detours * DETOUR;

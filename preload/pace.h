@@ -5,7 +5,7 @@
  * mean          bytes between two samples on average, chosen anew after each sample from what has happened before it
  *               alone, so that a sample weighed with the mean it was drawn with is without bias.
  * cost          is measured: cycles of samples taken, and of what freeing beside a sampled block takes longer. A thread
- *               may spend 1/128 of its time, 1/32 while the heap grows, and save up a little; who has spent it is as
+ *               may spend 1/128 of its time, 1/64 while the heap grows, and save up a little; who has spent it is as
  *               coarse as `rate`.
  * memory        beyond PACE_LIVE samples that live, the mean doubles with each PACE_LIVE_MORE.
  *
