@@ -51,14 +51,12 @@ static void fill(const struct segment *seg, uint32_t account, uint64_t meta, uns
 		recount_all(seg);
 }
 
-static int take(const struct segment *seg, uint32_t account, uint32_t member, uint64_t meta,
-		unsigned resource)
+static int take(const struct segment *seg, uint32_t account, uint32_t member, uint64_t meta, unsigned resource)
 {
 	struct account *a = account_of(seg, account);
 	uint32_t free_slot = 0;
 
-	if (account >= mc_load_relaxed(&seg->counters->header.accounts_used) &&
-	    segment_populate(seg, a, sizeof(*a)))
+	if (account >= mc_load_relaxed(&seg->counters->header.accounts_used) && segment_populate(seg, a, sizeof(*a)))
 		return -ENOMEM;
 	if (mc_load_relaxed(&a->member) != 0 || !mc_cas_full(&a->member, &free_slot, member + 1))
 		return -EBUSY;
@@ -66,8 +64,8 @@ static int take(const struct segment *seg, uint32_t account, uint32_t member, ui
 	return 0;
 }
 
-int account_claim(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group,
-		  unsigned slot, uint32_t *ret_account)
+int account_claim(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group, unsigned slot,
+		  uint32_t *ret_account)
 {
 	mc_word32 *hint = &seg->counters->header.account_hint;
 	uint64_t meta = (uint64_t)resource << 24 | (uint64_t)slot << 16 | group;

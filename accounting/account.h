@@ -12,8 +12,7 @@
 
 static inline uint64_t account_word(uint32_t epoch, uint64_t held, uint64_t stock)
 {
-	return (uint64_t)epoch << (ACCOUNT_HELD_BITS + ACCOUNT_STOCK_BITS) |
-	       held << ACCOUNT_STOCK_BITS | stock;
+	return (uint64_t)epoch << (ACCOUNT_HELD_BITS + ACCOUNT_STOCK_BITS) | held << ACCOUNT_STOCK_BITS | stock;
 }
 
 static inline uint32_t account_epoch(uint64_t word)
@@ -62,8 +61,8 @@ static inline struct account *account_of(const struct segment *seg, uint32_t acc
 /* Claims a free account for `member` in (resource, group); word and class counters are 0 and of the
  * current epoch. -ENOSPC: ACCOUNTS_MAX are in use; -ENOMEM: the file system of the segment is full.
  * Lock-free; anybody may claim for a member whose slot he owns. */
-int account_claim(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group,
-		  unsigned slot, uint32_t *ret_account);
+int account_claim(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group, unsigned slot,
+		  uint32_t *ret_account);
 
 /* Gives an account back; its generation is raised. Nothing should be held or in stock; what an adjuster who came too
  * late has left there is recounted away. The caller has an open counter up. */
@@ -95,8 +94,7 @@ static inline void account_note_adjusted(struct account *a, uint64_t from, uint6
 }
 
 /* Adds to (or, negative, takes from) what is held under a class; a statistic. */
-static inline void account_class_add(const struct segment *seg, uint32_t account, enum class class,
-				     int64_t n)
+static inline void account_class_add(const struct segment *seg, uint32_t account, enum class class, int64_t n)
 {
 	mc_add_relaxed(&account_of(seg, account)->class[class], (uint64_t)n);
 }

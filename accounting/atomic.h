@@ -36,12 +36,10 @@ typedef _Atomic uint16_t mc_word16;
 #define mc_exchange_full(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
 
 /* One strong compare-and-swap; *expected receives what was found when it fails. */
-#define mc_cas_full(p, expected, desired)                                                          \
-	atomic_compare_exchange_strong_explicit((p), (expected), (desired), memory_order_seq_cst,  \
-						memory_order_seq_cst)
-#define mc_cas_relaxed(p, expected, desired)                                                       \
-	atomic_compare_exchange_weak_explicit((p), (expected), (desired), memory_order_relaxed,    \
-					      memory_order_relaxed)
+#define mc_cas_full(p, expected, desired) \
+	atomic_compare_exchange_strong_explicit((p), (expected), (desired), memory_order_seq_cst, memory_order_seq_cst)
+#define mc_cas_relaxed(p, expected, desired) \
+	atomic_compare_exchange_weak_explicit((p), (expected), (desired), memory_order_relaxed, memory_order_relaxed)
 /* Thread-local hand-over to a signal handler of the same thread: no instruction, only the compiler. */
 #define mc_compiler_fence() atomic_signal_fence(memory_order_seq_cst)
 

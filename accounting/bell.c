@@ -27,8 +27,7 @@ uint32_t bell_wait(const struct segment *seg, uint32_t seen, uint64_t timeout_ns
 
 	mc_store_full(&h->bell_waiting, 1); /* [O6] */
 	if (mc_load_full(&h->bell) == seen)
-		(void)sys_call6(SYS_futex, (long)&h->bell, FUTEX_WAIT, (long)seen,
-				timeout_ns ? (long)&t : 0, 0, 0);
+		(void)sys_call6(SYS_futex, (long)&h->bell, FUTEX_WAIT, (long)seen, timeout_ns ? (long)&t : 0, 0, 0);
 	mc_store_full(&h->bell_waiting, 0);
 	return mc_load_full(&h->bell);
 }

@@ -16,26 +16,26 @@
 
 #include <stddef.h>
 
-#define CENSUS_NAME        "census"
-#define CENSUS_MAGIC       0x6d656d63746c5332ull /* "memctlS2" */
-#define CENSUS_COLUMNS_MAX 400 /* 22 of them for each region */
-#define CENSUS_MAX         UINT64_MAX       /* no limit */
-#define CENSUS_UNKNOWN     (UINT64_MAX - 1) /* cannot be said */
+#define CENSUS_NAME "census"
+#define CENSUS_MAGIC 0x6d656d63746c5332ull /* "memctlS2" */
+#define CENSUS_COLUMNS_MAX 400		   /* 22 of them for each region */
+#define CENSUS_MAX UINT64_MAX		   /* no limit */
+#define CENSUS_UNKNOWN (UINT64_MAX - 1)	   /* cannot be said */
 
 enum census_kind {
-	CENSUS_BYTES,   /* a size, or CENSUS_MAX */
-	CENSUS_NUMBER,  /* a number that is set, or goes up and down */
-	CENSUS_TOTAL,   /* a count that only grows until it is reset */
-	CENSUS_USEC,    /* microseconds, only growing */
+	CENSUS_BYTES,	/* a size, or CENSUS_MAX */
+	CENSUS_NUMBER,	/* a number that is set, or goes up and down */
+	CENSUS_TOTAL,	/* a count that only grows until it is reset */
+	CENSUS_USEC,	/* microseconds, only growing */
 	CENSUS_PERCENT, /* in hundredths */
-	CENSUS_WORD,    /* an index into `words` */
+	CENSUS_WORD,	/* an index into `words` */
 };
 
 struct census_column {
-	char key[40];   /* "memory.events" */
+	char key[40];			  /* "memory.events" */
 	char region[REGION_NAME_MAX + 1]; /* of a device's memory; "all": those to come; "" */
-	char field[40]; /* "oom"; "" when the key is one value */
-	uint32_t kind;  /* enum census_kind */
+	char field[40];			  /* "oom"; "" when the key is one value */
+	uint32_t kind;			  /* enum census_kind */
 	uint32_t unused;
 	char words[64]; /* WORD: "fail kill wait" */
 	char help[144]; /* a sentence */
@@ -43,11 +43,11 @@ struct census_column {
 
 struct census_row {
 	uint32_t slot, generation; /* the group's */
-	uint32_t parent;           /* a slot; GROUP_NIL: the root */
+	uint32_t parent;	   /* a slot; GROUP_NIL: the root */
 	uint32_t depth;
 	uint32_t members, members_local;
 	char name[GROUP_NAME_MAX + 1]; /* the last of its path */
-	uint64_t value[];              /* by column */
+	uint64_t value[];	       /* by column */
 };
 
 struct census {
@@ -56,7 +56,7 @@ struct census {
 	uint32_t columns, rows;
 	uint32_t row_size;
 	uint64_t instance; /* the segment's */
-	uint64_t at_ns;    /* CLOCK_MONOTONIC */
+	uint64_t at_ns;	   /* CLOCK_MONOTONIC */
 	struct census_column column[CENSUS_COLUMNS_MAX];
 };
 

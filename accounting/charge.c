@@ -20,14 +20,13 @@ struct attempt {
 	uint16_t leaf;
 	uint64_t n;
 	uint32_t epoch;
-	unsigned how; /* enum charge_how */
-	uint16_t refused; /* the group that said no */
+	unsigned how;			    /* enum charge_how */
+	uint16_t refused;		    /* the group that said no */
 	uint16_t over[GROUP_DEPTH_MAX + 1]; /* forced: the groups that are over their limit */
 	unsigned overs;
 };
 
-void charge_down(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n,
-		 uint32_t epoch)
+void charge_down(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n, uint32_t epoch)
 {
 	uint16_t leaf = group;
 
@@ -54,8 +53,7 @@ static bool take_from_stock(struct account *account, uint64_t n)
 
 	while (account_stock(word) >= n)
 		if (mc_cas_full(&account->word, &word,
-				account_word(account_epoch(word), account_held(word) + n,
-					     account_stock(word) - n)))
+				account_word(account_epoch(word), account_held(word) + n, account_stock(word) - n)))
 			return true;
 	return false;
 }
@@ -108,9 +106,8 @@ static bool would_take_the_last(const struct attempt *t, uint16_t group, uint64_
 static int up(struct attempt *t, uint64_t b)
 {
 	for (uint16_t g = t->leaf; g != GROUP_NIL; g = group_parent(t->by->seg, g)) {
-		int err = would_take_the_last(t, g, b)
-				  ? -ENOMEM
-				  : pool_try_charge(t->by->seg, t->resource, g, b, t->epoch);
+		int err = would_take_the_last(t, g, b) ? -ENOMEM
+						       : pool_try_charge(t->by->seg, t->resource, g, b, t->epoch);
 
 		STEP(C4);
 		if (err == -ESTALE)
@@ -151,8 +148,7 @@ static int commit(const struct attempt *t, uint64_t b)
 		stock = account_stock(word) + (b - t->n);
 		if (!CHECK(stock <= ACCOUNT_STOCK_MAX))
 			stock = ACCOUNT_STOCK_MAX;
-	} while (!mc_cas_full(&t->account->word, &word,
-			      account_word(t->epoch, account_held(word) + t->n, stock)));
+	} while (!mc_cas_full(&t->account->word, &word, account_word(t->epoch, account_held(word) + t->n, stock)));
 	STEP(C5);
 	return 0;
 }
@@ -226,8 +222,7 @@ static struct attempt begin(const struct actor *by, uint32_t account, uint64_t n
 static bool fits_word(struct attempt *t)
 {
 	t->refused = t->leaf;
-	return t->n <= ACCOUNT_HELD_MAX &&
-	       account_held(mc_load_relaxed(&t->account->word)) <= ACCOUNT_HELD_MAX - t->n;
+	return t->n <= ACCOUNT_HELD_MAX && account_held(mc_load_relaxed(&t->account->word)) <= ACCOUNT_HELD_MAX - t->n;
 }
 
 void charge_refuse(const struct actor *by, uint32_t account, uint64_t n, uint16_t group)
@@ -305,8 +300,7 @@ bool charge_is_near(const struct actor *by, uint32_t account)
 	for (uint16_t g = t.leaf; g != GROUP_NIL; g = group_parent(by->seg, g)) {
 		uint64_t max = pool_max(by->seg, t.resource, g);
 
-		if (max < PAGES_MAX &&
-		    pool_usage(mc_load_relaxed(&pool_of(by->seg, t.resource, g)->word)) > max / 2)
+		if (max < PAGES_MAX && pool_usage(mc_load_relaxed(&pool_of(by->seg, t.resource, g)->word)) > max / 2)
 			return true;
 	}
 	return false;
@@ -351,16 +345,15 @@ static bool put_into_stock(const struct attempt *t, uint64_t most)
 	const struct segment *seg = t->by->seg;
 	uint64_t word = mc_load_full(&t->account->word);
 
-	if (t->n + account_stock(word) > most ||
-	    is_any_tight(seg, t->resource, t->leaf, 0))
+	if (t->n + account_stock(word) > most || is_any_tight(seg, t->resource, t->leaf, 0))
 		return false;
 	stock_announce(seg, t->resource, t->leaf);
 	do {
 		if (account_stock(word) + t->n > most || account_held(word) < t->n)
 			return false;
-	} while (!mc_cas_full(&t->account->word, &word,
-			      account_word(account_epoch(word), account_held(word) - t->n,
-					   account_stock(word) + t->n)));
+	} while (
+		!mc_cas_full(&t->account->word, &word,
+			     account_word(account_epoch(word), account_held(word) - t->n, account_stock(word) + t->n)));
 	STEP(U1);
 	stock_announce(seg, t->resource, t->leaf);
 	return true;
@@ -418,8 +411,7 @@ static int swap_held(struct attempt *t, uint64_t from, uint64_t to)
 			return -EAGAIN;
 		if (to < from)
 			t->epoch = account_epoch(word);
-	} while (!mc_cas_full(&t->account->word, &word,
-			      account_word(t->epoch, to, account_stock(word))));
+	} while (!mc_cas_full(&t->account->word, &word, account_word(t->epoch, to, account_stock(word))));
 	STEP(A1);
 	return 0;
 }
@@ -471,8 +463,7 @@ static int come_too_late(struct attempt *t, uint64_t from, uint64_t to)
 	return to > from ? -EAGAIN : 0;
 }
 
-int charge_adjust(const struct actor *by, uint32_t account, uint64_t meta, uint64_t from, uint64_t to,
-		  enum over cause)
+int charge_adjust(const struct actor *by, uint32_t account, uint64_t meta, uint64_t from, uint64_t to, enum over cause)
 {
 	struct attempt t = begin(by, account, to > from ? to - from : from - to);
 	int err;

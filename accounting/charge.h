@@ -86,11 +86,9 @@ void charge_uncharge_keeping(const struct actor *by, uint32_t account, uint64_t 
 /* Makes what an account holds `to`, if it still is `from`, whatever the limits; limits exceeded by a raise
  * count `cause`. `meta` is the account's, read before `from`: anybody may adjust anybody's account, and when
  * it has been claimed anew in between, the pools are recounted. -EAGAIN: it was not `from`; nothing done. */
-int charge_adjust(const struct actor *by, uint32_t account, uint64_t meta, uint64_t from, uint64_t to,
-		  enum over cause);
+int charge_adjust(const struct actor *by, uint32_t account, uint64_t meta, uint64_t from, uint64_t to, enum over cause);
 
 /* U4, D3: takes n from the pools above `group` that are of this epoch. */
-void charge_down(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n,
-		 uint32_t epoch);
+void charge_down(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n, uint32_t epoch);
 
 #endif

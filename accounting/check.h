@@ -18,7 +18,6 @@ unsigned check_failures(void);
 bool check_failed(const char *what, const char *file, int line);
 
 /* True when `cond` holds; otherwise the failure is reported and the caller takes the safe way out. */
-#define CHECK(cond)                                                                                \
-	(__builtin_expect(!!(cond), 1) ? true : check_failed(#cond, __FILE__, __LINE__))
+#define CHECK(cond) (__builtin_expect(!!(cond), 1) ? true : check_failed(#cond, __FILE__, __LINE__))
 
 #endif

@@ -30,7 +30,8 @@ struct cooperate {
 	int (*unmark_volatile)(void *addr, size_t size);
 	int (*charge)(const char *resource, uint64_t bytes);
 	int (*uncharge)(const char *resource, uint64_t bytes);
-	void (*devices_offer)(cooperate_device_function *function); /* from 2 on; not under locks of the heap, nor in handlers */
+	void (*devices_offer)(
+		cooperate_device_function *function); /* from 2 on; not under locks of the heap, nor in handlers */
 	/* From 3 on: the device library's memory by a name of its choice, for call sites; frames in [skip, skip_end) are not
 	 * the program's. */
 	void (*device_got)(uint64_t name, uint64_t bytes, const void *skip, const void *skip_end);

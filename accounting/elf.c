@@ -48,8 +48,7 @@ static uint64_t file_offset(const struct image *image, uint64_t address)
 	const Elf64_Phdr *ph = part(image, head->e_phoff, (uint64_t)head->e_phnum * sizeof(*ph));
 
 	for (unsigned i = 0; ph && i < head->e_phnum; i++)
-		if (ph[i].p_type == PT_LOAD && address >= ph[i].p_vaddr &&
-		    address - ph[i].p_vaddr < ph[i].p_filesz)
+		if (ph[i].p_type == PT_LOAD && address >= ph[i].p_vaddr && address - ph[i].p_vaddr < ph[i].p_filesz)
 			return address - ph[i].p_vaddr + ph[i].p_offset;
 	return UINT64_MAX;
 }
@@ -57,8 +56,8 @@ static uint64_t file_offset(const struct image *image, uint64_t address)
 /* The sanitizers' runtimes: wanted as libraries (gcc), or linked in and exporting their start (clang). */
 static bool names_sanitizer(const char *strings, size_t size)
 {
-	static const char *const names[] = { "libasan.so", "libtsan.so", "liblsan.so", "libhwasan.so",
-					     "__asan_init", "__tsan_init" };
+	static const char *const names[] = { "libasan.so",   "libtsan.so",  "liblsan.so",
+					     "libhwasan.so", "__asan_init", "__tsan_init" };
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (memmem(strings, size, names[i], strlen(names[i])))
@@ -111,8 +110,7 @@ static bool is_secure(int fd, const struct stat *st)
 		return true;
 	if ((st->st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && st->st_gid != gid)
 		return true;
-	return uid != 0 &&
-	       sys_call6(SYS_fgetxattr, fd, (long)"security.capability", 0, 0, 0, 0) > 0;
+	return uid != 0 && sys_call6(SYS_fgetxattr, fd, (long)"security.capability", 0, 0, 0, 0) > 0;
 }
 
 /* The interpreter of a script, in buf. */
@@ -190,8 +188,7 @@ static bool is_program(const char *path)
 {
 	struct stat st;
 
-	return sys_call6(SYS_newfstatat, AT_FDCWD, (long)path, (long)&st, 0, 0, 0) == 0 &&
-	       S_ISREG(st.st_mode) &&
+	return sys_call6(SYS_newfstatat, AT_FDCWD, (long)path, (long)&st, 0, 0, 0) == 0 && S_ISREG(st.st_mode) &&
 	       sys_call6(SYS_faccessat, AT_FDCWD, (long)path, X_OK, 0, 0, 0) == 0;
 }
 

@@ -171,8 +171,8 @@ static uint64_t can_give(const struct segment *seg, const struct evict_wish *w, 
 
 static enum evict judge(const struct segment *seg, const struct evict_wish *w, uint32_t member, bool *ret_spared)
 {
-	enum evict verdict = evict_judge(seg, w->resource, w->limit, mc_load_relaxed(&member_of(seg, member)->group),
-					 w->ignore_low);
+	enum evict verdict =
+		evict_judge(seg, w->resource, w->limit, mc_load_relaxed(&member_of(seg, member)->group), w->ignore_low);
 
 	if (verdict == EVICT_LATER && ret_spared)
 		*ret_spared = true;

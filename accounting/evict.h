@@ -40,11 +40,11 @@ uint64_t evict_share(uint64_t has, uint64_t usage, uint64_t claimed, uint64_t ow
 /* What somebody refused wants, and of whom. */
 struct evict_wish {
 	unsigned resource;
-	uint16_t limit;	     /* the group that has refused */
-	uint32_t except;     /* MEMBER_NIL: nobody */
+	uint16_t limit;	 /* the group that has refused */
+	uint32_t except; /* MEMBER_NIL: nobody */
 	uint64_t units;
 	bool ignore_low;
-	bool only_largest;   /* the one that holds most of those that may be asked */
+	bool only_largest; /* the one that holds most of those that may be asked */
 };
 
 /* Asks; counts the event low of groups that are asked for what is below theirs. Returns how many were asked that are

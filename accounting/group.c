@@ -9,8 +9,7 @@
 
 static bool name_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c && strchr("._@:+-", c));
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("._@:+-", c));
 }
 
 static int check_name(const char *name, size_t n)
@@ -68,8 +67,7 @@ uint32_t group_hash(uint16_t parent, const char *name, size_t n)
 
 static bool is_named(const struct group *g, uint16_t parent, const char *name, size_t n)
 {
-	return mc_load_relaxed(&g->parent) == parent && memcmp(g->name, name, n) == 0 &&
-	       g->name[n] == 0;
+	return mc_load_relaxed(&g->parent) == parent && memcmp(g->name, name, n) == 0 && g->name[n] == 0;
 }
 
 /* One component. The chain is bounded: a torn read may lead anywhere, but not for ever. */

@@ -145,7 +145,7 @@ void keep_close(struct keep *k)
 /* This process's keepers, as it has found them. Each entry is true by itself (a claim of a slot never comes back), so
  * threads that look at the same time spoil nothing but their time. */
 static struct {
-	mc_word seen;		  /* pid (32) | header.keepers (32) when it looked; 0: never */
+	mc_word seen;		   /* pid (32) | header.keepers (32) when it looked; 0: never */
 	mc_word keeper[KNOWN_MAX]; /* slot + 1 (32) | generation (32); 0 none */
 } known;
 

@@ -91,20 +91,20 @@ enum charge_mode { CHARGE_RESIDENT, CHARGE_COMMIT };
 enum region_view { VIEW_VIRTUAL, VIEW_REAL };
 
 struct group {
-	mc_word32 state;	 /* sync: [O4] with member.state at join */
-	uint32_t generation;	 /* sync: daemon; raised each time the slot is used again */
-	mc_word16 parent;	 /* sync: const while not FREE */
-	mc_word16 first_child;	 /* sync: daemon, under tree_seq; 0 none: the root is nobody's child */
-	mc_word16 next_sibling;	 /* sync: daemon, under tree_seq */
-	mc_word16 next_in_hash;	 /* sync: daemon, under tree_seq */
-	uint8_t depth;		 /* sync: const while not FREE; root 0 */
-	uint8_t oom_policy;	 /* sync: daemon; enum oom_policy */
-	uint8_t oom_group;	 /* sync: daemon */
-	uint8_t charge_mode;	 /* sync: daemon; enum charge_mode */
-	uint8_t swappiness;	 /* sync: daemon */
-	uint8_t move_charge;	 /* sync: daemon; bit 0 anon, bit 1 file */
-	uint8_t transient;	 /* sync: daemon; removed when the last member has gone */
-	uint8_t view;		 /* sync: daemon; enum region_view */
+	mc_word32 state;	       /* sync: [O4] with member.state at join */
+	uint32_t generation;	       /* sync: daemon; raised each time the slot is used again */
+	mc_word16 parent;	       /* sync: const while not FREE */
+	mc_word16 first_child;	       /* sync: daemon, under tree_seq; 0 none: the root is nobody's child */
+	mc_word16 next_sibling;	       /* sync: daemon, under tree_seq */
+	mc_word16 next_in_hash;	       /* sync: daemon, under tree_seq */
+	uint8_t depth;		       /* sync: const while not FREE; root 0 */
+	uint8_t oom_policy;	       /* sync: daemon; enum oom_policy */
+	uint8_t oom_group;	       /* sync: daemon */
+	uint8_t charge_mode;	       /* sync: daemon; enum charge_mode */
+	uint8_t swappiness;	       /* sync: daemon */
+	uint8_t move_charge;	       /* sync: daemon; bit 0 anon, bit 1 file */
+	uint8_t transient;	       /* sync: daemon; removed when the last member has gone */
+	uint8_t view;		       /* sync: daemon; enum region_view */
 	char name[GROUP_NAME_MAX + 1]; /* sync: const while not FREE; root "" */
 };
 
@@ -128,24 +128,24 @@ struct limits_header {
 	mc_word32 groups_gone;	/* sync: daemon; slots that are GONE or COOLING */
 	mc_word32 tell_at;	/* sync: daemon; members that end from then on (ms of CLOCK_MONOTONIC) fill in
 				 * member.told; 0: nobody */
-	mc_word32 watched; /* sync: daemon; a bit for each enum mark_reason that somebody wants to be told of */
+	mc_word32 watched;	/* sync: daemon; a bit for each enum mark_reason that somebody wants to be told of */
 	uint32_t unused;
 	struct {
 		mc_word32 used; /* sync: release when registered */
 		uint32_t unit;
-		mc_word capacity;  /* sync: daemon; bytes, 0 unknown */
+		mc_word capacity; /* sync: daemon; bytes, 0 unknown */
 		char name[REGION_NAME_MAX + 1];
 		char address[REGION_ADDRESS_MAX + 1]; /* of a device: where it is plugged in; orders aliases */
-	} region[RESOURCES_MAX]; /* the first rows are those of resources.def; see region.h */
+	} region[RESOURCES_MAX];		      /* the first rows are those of resources.def; see region.h */
 };
 
 #define GROUP_OOM_HOOK_MAX 244
 
 /* What precedes a kill in a group. Where `generation` is not the group's: nothing, it was of an older one. */
 struct group_oom {
-	mc_word32 generation; /* sync: release, after the rest; the group's, + 1 */
-	mc_word32 term_ms;    /* sync: relaxed; between SIGTERM and SIGKILL, 0 no SIGTERM */
-	mc_word32 deadlock;   /* sync: relaxed; enum oom_deadlock */
+	mc_word32 generation;	       /* sync: release, after the rest; the group's, + 1 */
+	mc_word32 term_ms;	       /* sync: relaxed; between SIGTERM and SIGKILL, 0 no SIGTERM */
+	mc_word32 deadlock;	       /* sync: relaxed; enum oom_deadlock */
 	char hook[GROUP_OOM_HOOK_MAX]; /* sync: daemon; a command, "" none */
 };
 
@@ -169,12 +169,12 @@ struct limits_map {
 
 /* pool.word = busy(1) | epoch(14) | usage(49); see charge.h for the protocol. */
 struct pool {
-	mc_word word;	   /* sync: compare-and-swap by everybody [O1] [O2] [O3] */
-	mc_word32 stocked; /* sync: full; an account below took stock since the last drain [O5] */
-	mc_word32 waited;  /* sync: full; somebody waits for room here [O9] */
-	mc_word peak;	   /* sync: relaxed; highest usage since the last reset */
-	mc_word oom;	   /* sync: compare-and-swap; member + 1 (32) | pages (32): who asks for a kill; 0 nobody;
-			    * pages 0: the daemon's answer to him for a moment, nobody may be killed */
+	mc_word word;	       /* sync: compare-and-swap by everybody [O1] [O2] [O3] */
+	mc_word32 stocked;     /* sync: full; an account below took stock since the last drain [O5] */
+	mc_word32 waited;      /* sync: full; somebody waits for room here [O9] */
+	mc_word peak;	       /* sync: relaxed; highest usage since the last reset */
+	mc_word oom;	       /* sync: compare-and-swap; member + 1 (32) | pages (32): who asks for a kill; 0 nobody;
+				* pages 0: the daemon's answer to him for a moment, nobody may be killed */
 	mc_word memsw_peak;    /* sync: relaxed, daemon; memory's: usage and swap together */
 	mc_word memsw_failcnt; /* sync: relaxed, daemon; memory's: of failcnt, what memsw's limit refused */
 	mc_word memsw_seen;    /* sync: relaxed, daemon; failcnt when that was told apart last */
@@ -187,10 +187,10 @@ struct pool {
 	mc_word event_local[EVENTS]; /* sync: relaxed; this group alone */
 	mc_word refused_units;	     /* sync: relaxed; the last refused charge */
 
-	mc_word32 over[OVERS];	   /* sync: relaxed; this group alone, by cause; modulo 2^32 */
-	mc_word32 refused_member;  /* sync: relaxed; whose it was */
-	mc_word32 refused_pid;	   /* sync: relaxed */
-	mc_word refused_comm[2];   /* sync: relaxed; 16 bytes of name, outlives the member */
+	mc_word32 over[OVERS];	  /* sync: relaxed; this group alone, by cause; modulo 2^32 */
+	mc_word32 refused_member; /* sync: relaxed; whose it was */
+	mc_word32 refused_pid;	  /* sync: relaxed */
+	mc_word refused_comm[2];  /* sync: relaxed; 16 bytes of name, outlives the member */
 	uint64_t unused[2];
 };
 
@@ -202,10 +202,10 @@ struct account {
 	mc_word meta;	  /* sync: full; const while claimed */
 	mc_word32 member; /* sync: compare-and-swap; member + 1, 0 free */
 	mc_word32 unused;
-	mc_word absent; /* sync: relaxed; charged when asked for, but not held: found untouched since */
+	mc_word absent;		/* sync: relaxed; charged when asked for, but not held: found untouched since */
 	mc_word class[CLASSES]; /* sync: relaxed; asked for, by class; exact when no ticket is open */
-	mc_word surplus; /* sync: relaxed; held, but not charged when asked for: found touched since */
-	mc_word stall_ns; /* sync: relaxed; a region's: time that its member's threads waited for room in it */
+	mc_word surplus;	/* sync: relaxed; held, but not charged when asked for: found touched since */
+	mc_word stall_ns;	/* sync: relaxed; a region's: time that its member's threads waited for room in it */
 	uint64_t unused1[10 - CLASSES];
 };
 
@@ -218,13 +218,13 @@ enum member_state {
 };
 
 enum member_flag {
-	MEMBER_PARTIAL = 1,   /* something of this process cannot be accounted */
-	MEMBER_EXECING = 2,   /* between an exec call and its outcome: the daemon must look */
-	MEMBER_FOREIGN = 4,   /* pid is of the daemon's namespace, told by SO_PEERCRED */
+	MEMBER_PARTIAL = 1,    /* something of this process cannot be accounted */
+	MEMBER_EXECING = 2,    /* between an exec call and its outcome: the daemon must look */
+	MEMBER_FOREIGN = 4,    /* pid is of the daemon's namespace, told by SO_PEERCRED */
 	MEMBER_RESTRICTED = 8, /* may not use the daemon's rights (setuid image) */
-	MEMBER_SHARES = 16, /* maps or attached memory that others may share */
-	MEMBER_FORKED = 32, /* this image began by a fork: it shares private pages with its family */
-	MEMBER_KEEPS = 64, /* CLAIMED: it keeps room for its descendants, see keep.h */
+	MEMBER_SHARES = 16,    /* maps or attached memory that others may share */
+	MEMBER_FORKED = 32,    /* this image began by a fork: it shares private pages with its family */
+	MEMBER_KEEPS = 64,     /* CLAIMED: it keeps room for its descendants, see keep.h */
 	MEMBER_GIVES_UP = 128, /* it has given memory up by MADV_FREE: without swap, too, it has some to give */
 	MEMBER_LEAVES = 256, /* its last destructor has given back what it held: what is still resident goes with it */
 };
@@ -241,23 +241,23 @@ struct member {
 			       * another one asks for a change, whereas the daemon changes group alone */
 	mc_word32 generation; /* sync: relaxed; raised at each claim */
 	mc_word32 account[MEMBER_ACCOUNTS_MAX]; /* sync: release when claimed; account + 1, 0 none */
-	mc_word32 family;     /* sync: relaxed; the same for all that fork made of one image: they share pages */
-	mc_word refused;      /* sync: relaxed; charges refused to this process */
-	char comm[16];	      /* sync: relaxed bytes; a name for people */
-	mc_word offset;	      /* sync: relaxed, daemon; what it pays for less what is resident of it as private
-			       * pages, in pages, signed: shared objects, less pages that relatives pay for */
+	mc_word32 family; /* sync: relaxed; the same for all that fork made of one image: they share pages */
+	mc_word refused;  /* sync: relaxed; charges refused to this process */
+	char comm[16];	  /* sync: relaxed bytes; a name for people */
+	mc_word offset;	  /* sync: relaxed, daemon; what it pays for less what is resident of it as private
+			   * pages, in pages, signed: shared objects, less pages that relatives pay for */
 
-	mc_word purgeable;    /* sync: relaxed; pages of the heap that are charged and free, signed */
+	mc_word purgeable; /* sync: relaxed; pages of the heap that are charged and free, signed */
 
 	/* Asking it for pages, see reclaim.h; times in ms of CLOCK_MONOTONIC. */
-	mc_word32 ask;	      /* sync: futex [O8]; raised by whoever wants pages of it */
-	mc_word32 answered;   /* sync: full; the value of `ask` that was met last */
-	mc_word32 answers;    /* sync: owner; 1: a thread of it listens */
-	mc_word32 asked_at;   /* sync: relaxed; when the oldest ask came that is not answered yet */
-	mc_word wanted;	      /* sync: full; pages that were asked for and not looked at yet */
-	mc_word scanned;      /* sync: relaxed; pages that reclaim looked at, since it joined */
-	mc_word reclaimed;    /* sync: relaxed; and that it gave back */
-	mc_word stall_ns;     /* sync: relaxed; time its threads waited for memory, all together */
+	mc_word32 ask;	    /* sync: futex [O8]; raised by whoever wants pages of it */
+	mc_word32 answered; /* sync: full; the value of `ask` that was met last */
+	mc_word32 answers;  /* sync: owner; 1: a thread of it listens */
+	mc_word32 asked_at; /* sync: relaxed; when the oldest ask came that is not answered yet */
+	mc_word wanted;	    /* sync: full; pages that were asked for and not looked at yet */
+	mc_word scanned;    /* sync: relaxed; pages that reclaim looked at, since it joined */
+	mc_word reclaimed;  /* sync: relaxed; and that it gave back */
+	mc_word stall_ns;   /* sync: relaxed; time its threads waited for memory, all together */
 
 	/* Its largest shared anonymous mappings when it ended, where header.tell_at asks for them. */
 	struct told {
@@ -270,11 +270,11 @@ struct member {
 	mc_word32 cold_ask;	 /* sync: full; raised with each such ask */
 	mc_word32 cold_answered; /* sync: full; the value of cold_ask that was met last */
 
-	mc_word32 asked_for;  /* sync: relaxed; the group whose limit was hit, + 1; 0: whoever asks books the effort */
-	mc_word32 shrinkers;  /* sync: relaxed; not 0: functions of the program may give something, nobody knows what */
-	mc_word droppable;    /* sync: relaxed; pages that the program lets be dropped */
+	mc_word32 asked_for; /* sync: relaxed; the group whose limit was hit, + 1; 0: whoever asks books the effort */
+	mc_word32 shrinkers; /* sync: relaxed; not 0: functions of the program may give something, nobody knows what */
+	mc_word droppable;   /* sync: relaxed; pages that the program lets be dropped */
 
-	mc_word leave; /* sync: full; the daemon's word to one of those that wait for each other, see plea.h */
+	mc_word leave;	      /* sync: full; the daemon's word to one of those that wait for each other, see plea.h */
 	mc_word device_leave; /* sync: full; the same for a region of a device */
 
 	/* Asking it for memory of devices, see evict.h. */
@@ -293,29 +293,29 @@ struct counters_header {
 	uint32_t version;
 	uint32_t layout_hash;
 	mc_word32 ready;
-	mc_word32 families; /* sync: relaxed; the last number given to a family */
-	uint64_t instance; /* sync: const; same as in limits */
-	mc_word32 daemon_open;	  /* sync: full; slow paths of the daemon under way */
-	mc_word32 daemon_pid;	  /* sync: relaxed; 0 none */
-	mc_word32 accounts_used;  /* sync: [O7]; high-water mark of account slots */
-	mc_word32 members_used;	  /* sync: full; high-water mark of member slots */
-	mc_word32 account_hint;	  /* sync: relaxed; where the next search for a free account begins */
-	mc_word32 member_hint;	  /* sync: relaxed; where the next search for a free member slot begins */
+	mc_word32 families;	      /* sync: relaxed; the last number given to a family */
+	uint64_t instance;	      /* sync: const; same as in limits */
+	mc_word32 daemon_open;	      /* sync: full; slow paths of the daemon under way */
+	mc_word32 daemon_pid;	      /* sync: relaxed; 0 none */
+	mc_word32 accounts_used;      /* sync: [O7]; high-water mark of account slots */
+	mc_word32 members_used;	      /* sync: full; high-water mark of member slots */
+	mc_word32 account_hint;	      /* sync: relaxed; where the next search for a free account begins */
+	mc_word32 member_hint;	      /* sync: relaxed; where the next search for a free member slot begins */
 	mc_word epoch[RESOURCES_MAX]; /* sync: compare-and-swap [O1]; recounting(1) | relabel(49) |
-				     * epoch(14), see recount.c */
-	mc_word32 keepers; /* sync: full; how many slots have begun to keep room for others, see keep.h */
+				       * epoch(14), see recount.c */
+	mc_word32 keepers;	      /* sync: full; how many slots have begun to keep room for others, see keep.h */
 
 	/* The bell: whoever wants the daemon to look adds one; see bell.h. A line of its own. */
-	_Alignas(64) mc_word32 bell;	 /* sync: futex */
-	mc_word32 bell_waiting;		 /* sync: full; the daemon sleeps on bell */
-	mc_word32 members_changed;	 /* sync: full; somebody joined, left or is about to exec */
+	_Alignas(64) mc_word32 bell; /* sync: futex */
+	mc_word32 bell_waiting;	     /* sync: full; the daemon sleeps on bell */
+	mc_word32 members_changed;   /* sync: full; somebody joined, left or is about to exec */
 
 	/* What waiters for room sleep on; see reclaim.h. A line of its own. */
-	_Alignas(64) mc_word32 gave;	 /* sync: futex; somebody gave pages back on purpose, or made room */
+	_Alignas(64) mc_word32 gave; /* sync: futex; somebody gave pages back on purpose, or made room */
 
 	/* What the daemon's notifier sleeps on; see mark.h. A line of its own. */
-	_Alignas(64) mc_word32 marked;	 /* sync: futex [O11] */
-	mc_word32 marked_waiting;	 /* sync: full; the notifier sleeps on marked */
+	_Alignas(64) mc_word32 marked; /* sync: futex [O11] */
+	mc_word32 marked_waiting;      /* sync: full; the notifier sleeps on marked */
 };
 
 /* Why the daemon shall look at a group; a bit in limits_header.watched where anybody wants to know. */

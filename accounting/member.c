@@ -36,8 +36,7 @@ static int claim_at(const struct segment *seg, uint32_t slot, uint32_t pid)
 	struct member *m = member_of(seg, slot);
 	uint64_t state;
 
-	if (slot >= mc_load_full(&seg->counters->header.members_used) &&
-	    segment_populate(seg, m, sizeof(*m)))
+	if (slot >= mc_load_full(&seg->counters->header.members_used) && segment_populate(seg, m, sizeof(*m)))
 		return -ENOMEM;
 	state = mc_load_relaxed(&m->state);
 	if (member_state(state) != MEMBER_FREE)
@@ -121,8 +120,8 @@ uint32_t member_new_family(const struct segment *seg)
 }
 
 /* `family` 0: of none. */
-static int join(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,
-		enum member_state state, const char *comm, uint32_t family, uint32_t *ret_member)
+static int join(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group, enum member_state state,
+		const char *comm, uint32_t family, uint32_t *ret_member)
 {
 	uint32_t generation = seg->limits->group[group].generation;
 	uint32_t slot = 0;
@@ -152,8 +151,8 @@ undo:
 	return err;
 }
 
-int member_join(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,
-		enum member_state state, const char *comm, uint32_t *ret_member)
+int member_join(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group, enum member_state state,
+		const char *comm, uint32_t *ret_member)
 {
 	return join(seg, pid, start_time, group, state, comm, 0, ret_member);
 }
@@ -194,8 +193,7 @@ int member_find(const struct segment *seg, uint32_t pid, uint64_t start_time, ui
 	return -ESRCH;
 }
 
-static bool is_account_for(const struct segment *seg, uint32_t account, unsigned resource,
-			   uint16_t group)
+static bool is_account_for(const struct segment *seg, uint32_t account, unsigned resource, uint16_t group)
 {
 	uint64_t meta = mc_load_full(&account_of(seg, account)->meta);
 

@@ -46,8 +46,8 @@ int member_read_start_time(uint32_t pid, uint64_t *ret_ticks);
 /* Claims a slot for (pid, start_time) in `group` as `state` (LIVE or OBSERVED), with its account in
  * RESOURCE_MEMORY. `comm` may be NULL. -ENOENT: the group is not live; -ENOSPC: no slot or account;
  * -ENOMEM: the file system of the segment is full. Rings the bell. Signal-safe. */
-int member_join(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,
-		enum member_state state, const char *comm, uint32_t *ret_member);
+int member_join(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group, enum member_state state,
+		const char *comm, uint32_t *ret_member);
 
 /* The same for a process that fork made: it shares pages with those of its parent's family. */
 int member_join_family(const struct segment *seg, uint32_t pid, uint64_t start_time, uint16_t group,

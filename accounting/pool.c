@@ -13,8 +13,7 @@
 
 /* The limit is read again after the swap: either we see the new limit or set_max, which writes the
  * limit and then reads usage, sees our charge [O3]. As page_counter_try_charge / page_counter_set_max. */
-int pool_try_charge(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n,
-		    uint32_t epoch)
+int pool_try_charge(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n, uint32_t epoch)
 {
 	struct pool *pool = pool_of(seg, resource, group);
 	uint64_t word = mc_load_full(&pool->word);
@@ -38,8 +37,7 @@ int pool_try_charge(const struct segment *seg, unsigned resource, uint16_t group
 	return 0;
 }
 
-int pool_charge(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n,
-		uint32_t epoch)
+int pool_charge(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n, uint32_t epoch)
 {
 	struct pool *pool = pool_of(seg, resource, group);
 	uint64_t word = mc_load_full(&pool->word);
@@ -54,8 +52,7 @@ int pool_charge(const struct segment *seg, unsigned resource, uint16_t group, ui
 	return usage > pool_max(seg, resource, group);
 }
 
-int pool_cancel(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n,
-		uint32_t epoch)
+int pool_cancel(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n, uint32_t epoch)
 {
 	struct pool *pool = pool_of(seg, resource, group);
 	uint64_t word = mc_load_full(&pool->word);
@@ -114,8 +111,8 @@ void pool_count_hit(const struct segment *seg, unsigned resource, uint16_t group
 	pool_count_event(seg, resource, group, EVENT_MAX);
 }
 
-void pool_count_refusal(const struct segment *seg, unsigned resource, uint16_t group, uint32_t member,
-			uint32_t pid, uint64_t n)
+void pool_count_refusal(const struct segment *seg, unsigned resource, uint16_t group, uint32_t member, uint32_t pid,
+			uint64_t n)
 {
 	struct pool *pool = pool_of(seg, resource, group);
 

@@ -56,17 +56,14 @@ static inline uint64_t pool_max(const struct segment *seg, unsigned resource, ui
 
 /* C4, one level: usage += n unless that is over the limit.
  * 0; -ENOMEM: over the limit, nothing added; -ESTALE: another epoch, or busy: nothing added. */
-int pool_try_charge(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n,
-		    uint32_t epoch);
+int pool_try_charge(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n, uint32_t epoch);
 
 /* The same without a limit. 1: charged and over the limit now; 0 charged; -ESTALE. */
-int pool_charge(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n,
-		uint32_t epoch);
+int pool_charge(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n, uint32_t epoch);
 
 /* usage -= n, never below 0 (checked). 0; -ESTALE: another epoch: a recount has wiped what there was
  * to take back; -EBUSY: this very epoch is being recounted: wait and call again. */
-int pool_cancel(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n,
-		uint32_t epoch);
+int pool_cancel(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n, uint32_t epoch);
 
 /* True when usage + n is within the slack under the limit, where no stock is taken any more. The slack
  * is 1/16 of the limit, at least 64 and at most 2048 units. */
@@ -82,8 +79,8 @@ void pool_count_over(const struct segment *seg, unsigned resource, uint16_t grou
 void pool_count_hit(const struct segment *seg, unsigned resource, uint16_t group);
 
 /* Counts one that was refused for good: event oom; keeps who it was. */
-void pool_count_refusal(const struct segment *seg, unsigned resource, uint16_t group, uint32_t member,
-			uint32_t pid, uint64_t n);
+void pool_count_refusal(const struct segment *seg, unsigned resource, uint16_t group, uint32_t member, uint32_t pid,
+			uint64_t n);
 
 /* Peak, failcnt, events and causes to 0, for a group slot that is used again. */
 void pool_clear_statistics(const struct segment *seg, unsigned resource, uint16_t group);

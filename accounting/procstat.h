@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define PROCSTAT_PARENT	    4 /* fields, counted from 1 as in proc(5); those behind the name alone */
+#define PROCSTAT_PARENT 4 /* fields, counted from 1 as in proc(5); those behind the name alone */
 #define PROCSTAT_START_TIME 22
 
 /* pid 0 is the caller. -ESRCH: there is no such process; or another errno. Signal-safe, raw system calls, 10 us. */

@@ -225,7 +225,8 @@ void reclaim_ask_cold(const struct segment *seg, uint32_t member, uint64_t pages
 
 static uint64_t can_page_out(const struct segment *seg, uint32_t member, uint16_t group)
 {
-	return may_be_asked(seg, member, group, MEMBER_NIL) ? reclaim_may_page_out(seg, member, RECLAIM_SWAPPINESS_OWN) : 0;
+	return may_be_asked(seg, member, group, MEMBER_NIL) ? reclaim_may_page_out(seg, member, RECLAIM_SWAPPINESS_OWN)
+							    : 0;
 }
 
 uint64_t reclaim_ask_cold_below(const struct segment *seg, uint16_t group, uint64_t pages, uint32_t now)

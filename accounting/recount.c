@@ -15,7 +15,7 @@ struct pass {
 	const struct segment *seg;
 	unsigned resource;
 	uint32_t epoch;
-	uint32_t groups;   /* the marks, read once: R2 and R4 must visit the same pools */
+	uint32_t groups; /* the marks, read once: R2 and R4 must visit the same pools */
 	uint32_t accounts;
 	uint64_t *sum; /* by group */
 	uint64_t wish; /* in place for header.epoch; 0: none */
@@ -144,8 +144,7 @@ static mc_word32 spare_is_taken;
 
 static uint64_t *take_sums(void)
 {
-	long at = sys_mmap(NULL, sizeof(spare_sums), PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long at = sys_mmap(NULL, sizeof(spare_sums), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (!sys_is_error(at))
 		return (uint64_t *)at; /* NOLINT: the kernel's answer is an address */

@@ -48,15 +48,13 @@ static bool is_named_by(const char *name, const char *address)
 }
 
 /* Two devices with UUIDs of their own may be parts of what is plugged in there. */
-static bool is_same_device(const struct segment *seg, unsigned r, const char *name,
-			   const char *address)
+static bool is_same_device(const struct segment *seg, unsigned r, const char *name, const char *address)
 {
 	return strcasecmp(seg->limits->header.region[r].address, address) == 0 &&
 	       (is_named_by(name, address) || is_named_by(region_name(seg, r), address));
 }
 
-int region_find_device(const struct segment *seg, const char *name, const char *address,
-		       unsigned *ret_resource)
+int region_find_device(const struct segment *seg, const char *name, const char *address, unsigned *ret_resource)
 {
 	if (region_find(seg, name, ret_resource) == 0)
 		return 0;
@@ -72,21 +70,17 @@ unsigned region_next(const struct segment *seg, unsigned from)
 {
 	unsigned r = from < RESOURCE_REGION_FIRST ? RESOURCE_REGION_FIRST : from;
 
-	while (r < RESOURCES_MAX &&
-	       (!is_used(seg, r) || strcmp(region_name(seg, r), REGION_ALL) == 0))
+	while (r < RESOURCES_MAX && (!is_used(seg, r) || strcmp(region_name(seg, r), REGION_ALL) == 0))
 		r++;
 	return r;
 }
 
-/* ---- aliases
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- aliases --------------------------------------------------------------------------------------------- */
 
 /* By address, then by name. */
 static bool comes_before(const struct segment *seg, unsigned a, unsigned b)
 {
-	int order = strcmp(seg->limits->header.region[a].address,
-			   seg->limits->header.region[b].address);
+	int order = strcmp(seg->limits->header.region[a].address, seg->limits->header.region[b].address);
 
 	return order ? order < 0 : strcmp(region_name(seg, a), region_name(seg, b)) < 0;
 }
@@ -104,8 +98,8 @@ static bool is_number(const char *text, unsigned number)
 {
 	char *end;
 
-	return isdigit((unsigned char)*text) && (text[0] != '0' || !text[1]) &&
-	       strtoul(text, &end, 10) == number && *end == 0;
+	return isdigit((unsigned char)*text) && (text[0] != '0' || !text[1]) && strtoul(text, &end, 10) == number &&
+	       *end == 0;
 }
 
 /* "GPU-<uuid>" of "cuda/GPU-<uuid>/vram". */
@@ -121,8 +115,7 @@ static bool is_called(const struct segment *seg, unsigned resource, const char *
 {
 	const char *address = seg->limits->header.region[resource].address;
 
-	return strcmp(region_name(seg, resource), text) == 0 ||
-	       is_part(region_name(seg, resource), text) ||
+	return strcmp(region_name(seg, resource), text) == 0 || is_part(region_name(seg, resource), text) ||
 	       (*address && strcasecmp(address, text) == 0) ||
 	       (strncmp(text, "gpu", 3) == 0 && is_number(text + 3, rank(seg, resource)));
 }
@@ -137,8 +130,7 @@ int region_find_alias(const struct segment *seg, const char *text, unsigned *ret
 	return -ENODEV;
 }
 
-/* ---- registering
- * -------------------------------------------------------------------------------------------- */
+/* ---- registering ----------------------------------------------------------------------------------------- */
 
 static unsigned find_free(const struct segment *seg)
 {
@@ -154,8 +146,7 @@ static int populate(struct segment *seg, unsigned r, uint32_t groups)
 {
 	int err = segment_populate(seg, seg->limits->limits[r], groups * sizeof(struct limits));
 
-	return err ? err
-		   : segment_populate(seg, seg->counters->pool[r], groups * sizeof(struct pool));
+	return err ? err : segment_populate(seg, seg->counters->pool[r], groups * sizeof(struct pool));
 }
 
 static void copy_limits(struct limits *to, const struct limits *from)
@@ -173,8 +164,7 @@ static void fill_groups(struct segment *seg, unsigned r, uint32_t groups)
 	bool have_all = region_find(seg, REGION_ALL, &all) == 0;
 
 	for (uint32_t g = 0; g < groups; g++) {
-		copy_limits(&seg->limits->limits[r][g],
-			    have_all ? &seg->limits->limits[all][g] : NULL);
+		copy_limits(&seg->limits->limits[r][g], have_all ? &seg->limits->limits[all][g] : NULL);
 		pool_clear_statistics(seg, r, (uint16_t)g);
 		while (!pool_join_epoch(seg, r, (uint16_t)g))
 			(void)recount_wait(seg, r);

@@ -13,7 +13,7 @@
 #include "accounting/segment.h"
 
 #define REGION_UNIT MC_PAGE_SIZE
-#define REGION_ALL  "all"
+#define REGION_ALL "all"
 
 /* 0, or -EINVAL: empty, over REGION_NAME_MAX bytes, or with a character outside [A-Za-z0-9._@:+/-].
  */
@@ -24,8 +24,7 @@ int region_find(const struct segment *seg, const char *name, unsigned *ret_resou
 
 /* The same for a device that is plugged in at `address` (may be ""): where one of two APIs tells no more of a device
  * than that, its region is the other's. Signal-safe. */
-int region_find_device(const struct segment *seg, const char *name, const char *address,
-		       unsigned *ret_resource);
+int region_find_device(const struct segment *seg, const char *name, const char *address, unsigned *ret_resource);
 
 /* The same, or a new one with the limits of "all" in every group. `address` may be "", `capacity`
  * 0: unknown. What was unknown is filled in. -ENOSPC: all RESOURCES_MAX are in use; -ENOMEM: the

@@ -43,14 +43,12 @@ uint32_t segment_layout_hash(void)
 
 static size_t limits_size(unsigned resources)
 {
-	return offsetof(struct limits_map, limits) +
-	       resources * sizeof(((struct limits_map *)0)->limits[0]);
+	return offsetof(struct limits_map, limits) + resources * sizeof(((struct limits_map *)0)->limits[0]);
 }
 
 static size_t counters_size(unsigned resources)
 {
-	return offsetof(struct counters_map, pool) +
-	       resources * sizeof(((struct counters_map *)0)->pool[0]);
+	return offsetof(struct counters_map, pool) + resources * sizeof(((struct counters_map *)0)->pool[0]);
 }
 
 static int map_file(int dirfd, const char *name, size_t size, bool writable, void **ret)
@@ -82,8 +80,7 @@ static int map_both(int dirfd, enum segment_role role, struct segment *seg)
 	seg->resources = resources;
 	seg->limits_size = limits_size(resources);
 	seg->counters_size = counters_size(resources);
-	err = map_file(dirfd, SEGMENT_LIMITS_NAME, seg->limits_size, role == SEGMENT_DAEMON,
-		       (void **)&seg->limits);
+	err = map_file(dirfd, SEGMENT_LIMITS_NAME, seg->limits_size, role == SEGMENT_DAEMON, (void **)&seg->limits);
 	if (err)
 		return err;
 	err = map_file(dirfd, SEGMENT_COUNTERS_NAME, seg->counters_size, role != SEGMENT_READER,
@@ -175,10 +172,8 @@ bool segment_consistent(const struct segment *seg)
 	const struct counters_header *c = &seg->counters->header;
 
 	return l->magic == LIMITS_MAGIC && c->magic == COUNTERS_MAGIC && l->instance == c->instance &&
-	       mc_load_relaxed(&l->ready) == SEGMENT_READY &&
-	       mc_load_relaxed(&c->ready) == SEGMENT_READY &&
-	       mc_load_relaxed(&l->groups_used) <= GROUPS_MAX &&
-	       mc_load_relaxed(&c->accounts_used) <= ACCOUNTS_MAX &&
+	       mc_load_relaxed(&l->ready) == SEGMENT_READY && mc_load_relaxed(&c->ready) == SEGMENT_READY &&
+	       mc_load_relaxed(&l->groups_used) <= GROUPS_MAX && mc_load_relaxed(&c->accounts_used) <= ACCOUNTS_MAX &&
 	       mc_load_relaxed(&c->members_used) <= MEMBERS_MAX;
 }
 
@@ -210,8 +205,7 @@ static void fill_root(struct segment *seg)
 		mc_store_relaxed(&seg->limits->limits[r][GROUP_ROOT].high, PAGES_MAX);
 		mc_store_relaxed(&seg->limits->limits[r][GROUP_ROOT].soft, PAGES_MAX);
 		mc_store_relaxed(&seg->counters->header.epoch[r], EPOCH_FIRST(r));
-		mc_store_relaxed(&seg->counters->pool[r][GROUP_ROOT].word,
-				 EPOCH_FIRST(r) << POOL_USAGE_BITS);
+		mc_store_relaxed(&seg->counters->pool[r][GROUP_ROOT].word, EPOCH_FIRST(r) << POOL_USAGE_BITS);
 	}
 	mc_store_relaxed(&root->state, GROUP_LIVE);
 }
@@ -220,10 +214,10 @@ static void fill_resources(struct segment *seg)
 {
 	unsigned i = 0;
 
-#define RESOURCE(id, resource_name, bytes, sentence)                                               \
-	strcpy(seg->limits->header.region[i].name, resource_name);                                 \
-	seg->limits->header.region[i].unit = (bytes);                                              \
-	mc_store_relaxed(&seg->limits->header.region[i].used, 1);                                  \
+#define RESOURCE(id, resource_name, bytes, sentence) \
+	strcpy(seg->limits->header.region[i].name, resource_name); \
+	seg->limits->header.region[i].unit = (bytes); \
+	mc_store_relaxed(&seg->limits->header.region[i].used, 1); \
 	i++;
 #include "accounting/resources.def"
 #undef RESOURCE
@@ -254,16 +248,14 @@ static int populate_fixed(const struct segment *seg)
 	if (!err)
 		err = segment_populate(seg, seg->limits->hash, sizeof(seg->limits->hash));
 	if (!err)
-		err = segment_populate(seg, seg->counters->member_of_pid,
-				       sizeof(seg->counters->member_of_pid));
+		err = segment_populate(seg, seg->counters->member_of_pid, sizeof(seg->counters->member_of_pid));
 	if (!err)
 		err = segment_populate(seg, seg->counters->marks, sizeof(seg->counters->marks));
 
 	for (unsigned r = 0; r < RESOURCES_MAX && !err; r++) {
 		err = segment_populate(seg, &seg->limits->limits[r][GROUP_ROOT], sizeof(struct limits));
 		if (!err)
-			err = segment_populate(seg, &seg->counters->pool[r][GROUP_ROOT],
-					       sizeof(struct pool));
+			err = segment_populate(seg, &seg->counters->pool[r][GROUP_ROOT], sizeof(struct pool));
 	}
 	return err;
 }
@@ -327,16 +319,14 @@ out:
 /* Before 5.14: fallocate on the file, which must be opened for it. */
 static int populate_by_fallocate(const struct segment *seg, uintptr_t from, uintptr_t to)
 {
-	bool counters = from >= (uintptr_t)seg->counters &&
-			from < (uintptr_t)seg->counters + seg->counters_size;
+	bool counters = from >= (uintptr_t)seg->counters && from < (uintptr_t)seg->counters + seg->counters_size;
 	uintptr_t base = counters ? (uintptr_t)seg->counters : (uintptr_t)seg->limits;
 	int dirfd = segment_open_dir(seg->dir);
 	int fd, err;
 
 	if (dirfd < 0)
 		return dirfd;
-	fd = sys_openat(dirfd, counters ? SEGMENT_COUNTERS_NAME : SEGMENT_LIMITS_NAME,
-			O_RDWR | O_NOFOLLOW, 0);
+	fd = sys_openat(dirfd, counters ? SEGMENT_COUNTERS_NAME : SEGMENT_LIMITS_NAME, O_RDWR | O_NOFOLLOW, 0);
 	sys_close(dirfd);
 	if (fd < 0)
 		return fd;

@@ -47,9 +47,8 @@ static void begin(struct reading *r, const char *line)
 	p = hexadecimal(p + (*p == '-'), &m->end);
 	r->is_open = true;
 	name = strchr(p, '[');
-	m->is_anonymous =
-		strlen(p) > 5 && p[4] == 'p' && strstr(p, " 00:00 0") && !strchr(p, '/') &&
-		(!name || strncmp(name, "[heap]", 6) == 0 || strncmp(name, "[anon", 5) == 0);
+	m->is_anonymous = strlen(p) > 5 && p[4] == 'p' && strstr(p, " 00:00 0") && !strchr(p, '/') &&
+			  (!name || strncmp(name, "[heap]", 6) == 0 || strncmp(name, "[anon", 5) == 0);
 }
 
 static void take_pages(const char *line, const char *name, uint64_t *ret)
@@ -68,7 +67,7 @@ static void take_pages(const char *line, const char *name, uint64_t *ret)
 
 static void take_flags(const char *line, struct smaps_mapping *m)
 {
-	static const char *const fixed[] = {" lo", " ht", " pf", " io", " um", " uw", " ui"};
+	static const char *const fixed[] = { " lo", " ht", " pf", " io", " um", " uw", " ui" };
 
 	if (strncmp(line, "VmFlags:", 8) != 0)
 		return;
@@ -95,8 +94,7 @@ static size_t take_lines(struct reading *r, char *text, size_t n)
 {
 	char *from = text;
 
-	for (char *end; (end = memchr(from, '\n', n - (size_t)(from - text))) != NULL;
-	     from = end + 1) {
+	for (char *end; (end = memchr(from, '\n', n - (size_t)(from - text))) != NULL; from = end + 1) {
 		*end = 0;
 		take_line(r, from);
 	}
@@ -118,7 +116,7 @@ static size_t make_room(struct reading *r, char *text, size_t size, size_t n)
 
 int smaps_walk(int fd, char *text, size_t size, smaps_take *take, void *to)
 {
-	struct reading r = {.take = take, .to = to};
+	struct reading r = { .take = take, .to = to };
 	size_t have = 0;
 	long n;
 

@@ -11,14 +11,14 @@
 #include "accounting/member.h"
 
 struct snapshot_pool {
-	uint64_t usage;		  /* the counter, stocks included */
-	uint64_t current;	  /* what members of this group and below hold */
-	uint64_t peak;		  /* highest usage since reset; never below current */
-	uint64_t untouched;	  /* of current: charged just now and not resident yet; 0 unless who knows fills
-				   * it in (controld/residency.h) */
-	uint64_t class[CLASSES];  /* asked for, by class */
-	uint32_t members;	  /* present members in this group and below */
-	uint32_t members_local;	  /* in this group alone */
+	uint64_t usage;		 /* the counter, stocks included */
+	uint64_t current;	 /* what members of this group and below hold */
+	uint64_t peak;		 /* highest usage since reset; never below current */
+	uint64_t untouched;	 /* of current: charged just now and not resident yet; 0 unless who knows fills
+				  * it in (controld/residency.h) */
+	uint64_t class[CLASSES]; /* asked for, by class */
+	uint32_t members;	 /* present members in this group and below */
+	uint32_t members_local;	 /* in this group alone */
 };
 
 struct snapshot {

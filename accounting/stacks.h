@@ -26,7 +26,7 @@
 #define STACKS_SITES 16384u
 #define STACKS_FRAMES (1u << 19)
 #define STACKS_TEXTS (1u << 20)
-#define STACKS_DEPTH 192u /* frames of one stack at most: the innermost 128, and 64 of an interpreter */
+#define STACKS_DEPTH 192u     /* frames of one stack at most: the innermost 128, and 64 of an interpreter */
 #define STACKS_COUNT_ONE 256u /* counts are estimates: in 1/256 */
 
 enum stacks_kind {
@@ -41,15 +41,15 @@ enum stacks_kind {
 #define STACKS_FRAME_TEXT (1ull << 63)
 #define STACKS_FRAME_ENTRY (1ull << 62) /* text: entered from native code; native: not a return address */
 #define STACKS_FRAME_ADDRESS (STACKS_FRAME_ENTRY - 1)
-#define stacks_frame_text(f) ((uint32_t)((f) & 0xffffffffu))
+#define stacks_frame_text(f) ((uint32_t)((f)&0xffffffffu))
 #define stacks_frame_line(f) ((uint32_t)((f) >> 32) & 0x3fffffffu)
 
 /* A file that was mapped when a stack went through it. */
 struct stacks_module {
 	uint64_t start, end; /* addresses */
-	uint64_t bias;       /* address minus the file's own */
-	uint32_t since;      /* sites from this number on are of this module, if another one had these addresses before */
-	uint8_t id_size;     /* of the build id; 0: none */
+	uint64_t bias;	     /* address minus the file's own */
+	uint32_t since;	 /* sites from this number on are of this module, if another one had these addresses before */
+	uint8_t id_size; /* of the build id; 0: none */
 	uint8_t id[20];
 	char path[323];
 };
@@ -62,7 +62,7 @@ struct stacks_site {
 	/* sync: relaxed. Estimates of what was asked for: what is live now, and all that ever was. */
 	mc_word live_bytes, live_count;
 	mc_word bytes, count;
-	mc_word peak_bytes, peak_count; /* live when the process had most */
+	mc_word peak_bytes, peak_count;		  /* live when the process had most */
 	mc_word live_spread, spread, peak_spread; /* variances of the sums of bytes, in 65536 bytes^2 */
 	mc_word32 samples, live_samples;
 };
@@ -74,15 +74,15 @@ struct stacks_header {
 	uint32_t pid;
 	uint32_t ended; /* by itself; sync: relaxed */
 	uint64_t start_time;
-	uint64_t opened_ns; /* CLOCK_MONOTONIC */
-	uint64_t rate;      /* bytes between two samples on average, at most */
-	uint64_t finest;    /* and at least */
+	uint64_t opened_ns;		 /* CLOCK_MONOTONIC */
+	uint64_t rate;			 /* bytes between two samples on average, at most */
+	uint64_t finest;		 /* and at least */
 	mc_word32 modules, sites, texts; /* sync: release; how many, how many bytes of texts */
-	mc_word32 frames;                /* sync: relaxed; reserved */
-	mc_word live, peak;              /* sync: relaxed; sums of the sites' live_bytes and peak_bytes */
-	mc_word lost;                    /* bytes of samples that found no room; site 0 has them */
-	mc_word untold;                  /* mappings that could not be followed */
-	uint32_t no_heap;                /* the program has another malloc: heap is not sampled */
+	mc_word32 frames;		 /* sync: relaxed; reserved */
+	mc_word live, peak;		 /* sync: relaxed; sums of the sites' live_bytes and peak_bytes */
+	mc_word lost;			 /* bytes of samples that found no room; site 0 has them */
+	mc_word untold;			 /* mappings that could not be followed */
+	uint32_t no_heap;		 /* the program has another malloc: heap is not sampled */
 	char comm[16];
 	char exe[256];
 	char group[1200];

@@ -5,10 +5,10 @@
 
 #ifdef ACCOUNTING_STEPS
 extern void (*step_hook)(const char *name);
-#define STEP(name)                                                                                 \
-	do {                                                                                       \
-		if (step_hook)                                                                     \
-			step_hook(#name);                                                          \
+#define STEP(name) \
+	do { \
+		if (step_hook) \
+			step_hook(#name); \
 	} while (0)
 #else
 #define STEP(name) ((void)0)

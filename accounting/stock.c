@@ -38,12 +38,10 @@ static uint64_t drain_one(const struct actor *by, uint32_t account, uint64_t met
 	do {
 		if (account_stock(word) == 0)
 			return 0;
-	} while (!mc_cas_full(&a->word, &word,
-			      account_word(account_epoch(word), account_held(word), 0)));
+	} while (!mc_cas_full(&a->word, &word, account_word(account_epoch(word), account_held(word), 0)));
 	STEP(D2);
 	if (mc_load_full(&a->meta) == meta)
-		charge_down(by->seg, resource, account_meta_group(meta), account_stock(word),
-			    account_epoch(word));
+		charge_down(by->seg, resource, account_meta_group(meta), account_stock(word), account_epoch(word));
 	else
 		recount_all(by->seg);
 	return account_stock(word);

@@ -8,10 +8,10 @@
 
 #include "accounting/layout.h"
 
-#define THROTTLE_PRECISION 20	 /* bits of an overage behind the point */
-#define THROTTLE_BATCH 64u	 /* pages; the delay of the formula is for so many */
-#define THROTTLE_MAX_MS 2000u	 /* of one pass */
-#define THROTTLE_IGNORED_MS 10u	 /* a delay up to this is not slept: it would cost more than it slows */
+#define THROTTLE_PRECISION 20	/* bits of an overage behind the point */
+#define THROTTLE_BATCH 64u	/* pages; the delay of the formula is for so many */
+#define THROTTLE_MAX_MS 2000u	/* of one pass */
+#define THROTTLE_IGNORED_MS 10u /* a delay up to this is not slept: it would cost more than it slows */
 #define THROTTLE_OVERAGE_MAX (64ull << THROTTLE_PRECISION) /* from here on even one page waits the maximum */
 
 struct segment;

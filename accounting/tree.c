@@ -237,7 +237,8 @@ void tree_unlink(struct segment *seg, uint16_t group)
 static bool is_charged(const struct segment *seg, uint16_t group)
 {
 	for (unsigned r = 0; r < seg->resources; r++)
-		if (mc_load_relaxed(&seg->limits->header.region[r].used) && pool_usage(mc_load_full(&seg->counters->pool[r][group].word)))
+		if (mc_load_relaxed(&seg->limits->header.region[r].used) &&
+		    pool_usage(mc_load_full(&seg->counters->pool[r][group].word)))
 			return true;
 	return false;
 }

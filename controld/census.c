@@ -28,7 +28,7 @@ struct taking;
 struct source {
 	const struct key *key;
 	uint64_t (*value)(const struct source *from, const struct taking *t, uint16_t group);
-	unsigned index; /* of a row of its table */
+	unsigned index;	   /* of a row of its table */
 	unsigned resource; /* a region's columns: which */
 };
 
@@ -38,10 +38,10 @@ struct taking {
 	struct snapshot snap, swap;
 	uint64_t (*stat)[STATS];
 	uint64_t (*over)[OVERS];
-	struct psi *psi;          /* by group */
+	struct psi *psi; /* by group */
 	struct snapshot region[RESOURCES_MAX];
 	struct psi *region_psi[RESOURCES_MAX]; /* by group; NULL: nothing is known */
-	unsigned char *oom_pages; /* bit 0: this page of limits.oom is there; the file has holes */
+	unsigned char *oom_pages;	       /* bit 0: this page of limits.oom is there; the file has holes */
 	bool thorough;
 };
 
@@ -52,9 +52,7 @@ struct census_file {
 	uint32_t columns;
 };
 
-/* ---- values
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- values ---------------------------------------------------------------------------------------------- */
 
 static uint64_t bytes(uint64_t pages)
 {
@@ -91,7 +89,7 @@ static uint64_t value_peak(const struct source *from, const struct taking *t, ui
 static uint64_t value_limit(const struct source *from, const struct taking *t, uint16_t group)
 {
 	const struct limits *l = limits_at(t, group);
-	const mc_word *const word[] = {&l->min, &l->low, &l->high, &l->max, &l->soft};
+	const mc_word *const word[] = { &l->min, &l->low, &l->high, &l->max, &l->soft };
 
 	return bytes(load(word[from->index]));
 }
@@ -116,9 +114,7 @@ static uint64_t value_stat(const struct source *from, const struct taking *t, ui
 {
 	if (!t->thorough && (from->index == STAT_FILE || from->index == STAT_SWAP))
 		return CENSUS_UNKNOWN;
-	return t->stat[group][from->index] < PAGES_MAX
-		       ? t->stat[group][from->index] << MC_PAGE_SHIFT
-		       : 0;
+	return t->stat[group][from->index] < PAGES_MAX ? t->stat[group][from->index] << MC_PAGE_SHIFT : 0;
 }
 
 static uint64_t value_over(const struct source *from, const struct taking *t, uint16_t group)
@@ -139,30 +135,20 @@ static uint64_t value_pressure(const struct source *from, const struct taking *t
 static uint64_t value_number(const struct source *from, const struct taking *t, uint16_t group)
 {
 	const struct group *g = &t->s->seg.limits->group[group];
-	const uint8_t *const number[] = {&g->oom_group, &g->swappiness, &g->move_charge,
-					 &g->charge_mode, &g->oom_policy};
+	const uint8_t *const number[] = { &g->oom_group, &g->swappiness, &g->move_charge, &g->charge_mode,
+					  &g->oom_policy };
 
 	return *number[from->index];
 }
 
-enum {
-	SWAP_CURRENT,
-	SWAP_PEAK,
-	SWAP_HIGH,
-	SWAP_MAX,
-	MEMSW_CURRENT,
-	MEMSW_PEAK,
-	MEMSW_MAX,
-	MEMSW_FAILCNT
-};
+enum { SWAP_CURRENT, SWAP_PEAK, SWAP_HIGH, SWAP_MAX, MEMSW_CURRENT, MEMSW_PEAK, MEMSW_MAX, MEMSW_FAILCNT };
 
 /* As key_swap.c says it; that one looks at all members for each group. */
 static uint64_t value_swap(const struct source *from, const struct taking *t, uint16_t group)
 {
 	const struct limits *l = &t->s->seg.limits->limits[RESOURCE_SWAP][group];
 	const struct snapshot_pool *swap = &t->swap.pool[group], *memory = &t->snap.pool[group];
-	uint64_t memsw = snapshot_current(memory) + swap->current,
-		 peak = load(&pool_at(t, group)->memsw_peak);
+	uint64_t memsw = snapshot_current(memory) + swap->current, peak = load(&pool_at(t, group)->memsw_peak);
 
 	switch (from->index) {
 	case SWAP_CURRENT:
@@ -202,8 +188,7 @@ static const struct group_oom *oom_at(const struct taking *t, uint16_t group)
 
 	if (!(t->oom_pages[first] & 1) || !(t->oom_pages[last] & 1))
 		return NULL;
-	return mc_load_acquire((mc_word32 *)(uintptr_t)&o->generation) ==
-			       t->s->seg.limits->group[group].generation + 1
+	return mc_load_acquire((mc_word32 *)(uintptr_t)&o->generation) == t->s->seg.limits->group[group].generation + 1
 		       ? o
 		       : NULL;
 }
@@ -322,24 +307,22 @@ static uint64_t value_word(const struct source *from, const struct taking *t, ui
 	return number;
 }
 
-/* ---- columns
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- columns --------------------------------------------------------------------------------------------- */
 
 static void put(char *to, size_t size, const char *text)
 {
 	(void)snprintf(to, size, "%s", text);
 }
 
-static void add(struct census_file *f, const struct source *from, const char *field,
-		enum census_kind kind, const char *words, const char *help)
+static void add(struct census_file *f, const struct source *from, const char *field, enum census_kind kind,
+		const char *words, const char *help)
 {
 	struct census_column *c = &f->map->column[f->columns];
 
 	if (f->columns == CENSUS_COLUMNS_MAX)
 		return;
 	f->source[f->columns++] = *from;
-	*c = (struct census_column){.kind = kind};
+	*c = (struct census_column){ .kind = kind };
 	put(c->key, sizeof(c->key), from->key->name);
 	put(c->field, sizeof(c->field), field);
 	put(c->words, sizeof(c->words), words);
@@ -348,7 +331,7 @@ static void add(struct census_file *f, const struct source *from, const char *fi
 
 static void add_events(struct census_file *f, const struct key *k)
 {
-	struct source from = {k, k->parameter ? value_event_local : value_event, 0, 0};
+	struct source from = { k, k->parameter ? value_event_local : value_event, 0, 0 };
 
 #define EVENT(id, name, sentence) \
 	from.index = EVENT_##id; \
@@ -359,17 +342,14 @@ static void add_events(struct census_file *f, const struct key *k)
 
 static void add_swap_events(struct census_file *f, const struct key *k)
 {
-	add(f, &(struct source){k, value_swap_event, EVENT_HIGH, 0}, "high", CENSUS_TOTAL, "",
-	    k->sentence);
-	add(f, &(struct source){k, value_swap_event, EVENT_MAX, 0}, "max", CENSUS_TOTAL, "",
-	    k->sentence);
-	add(f, &(struct source){k, value_swap_event, EVENT_OOM, 0}, "fail", CENSUS_TOTAL, "",
-	    k->sentence);
+	add(f, &(struct source){ k, value_swap_event, EVENT_HIGH, 0 }, "high", CENSUS_TOTAL, "", k->sentence);
+	add(f, &(struct source){ k, value_swap_event, EVENT_MAX, 0 }, "max", CENSUS_TOTAL, "", k->sentence);
+	add(f, &(struct source){ k, value_swap_event, EVENT_OOM, 0 }, "fail", CENSUS_TOTAL, "", k->sentence);
 }
 
 static void add_stat(struct census_file *f, const struct key *k)
 {
-	struct source from = {k, value_stat, 0, 0};
+	struct source from = { k, value_stat, 0, 0 };
 
 #define STAT(id, name, sentence) \
 	from.index = STAT_##id; \
@@ -386,18 +366,17 @@ static void add_stat(struct census_file *f, const struct key *k)
 
 static void add_pressure(struct census_file *f, const struct key *k, unsigned resource)
 {
-	static const char *const field[] = {"some.avg10",  "some.avg60", "some.avg300",
-					    "some.total",  "full.avg10", "full.avg60",
-					    "full.avg300", "full.total"};
+	static const char *const field[] = { "some.avg10", "some.avg60", "some.avg300", "some.total",
+					     "full.avg10", "full.avg60", "full.avg300", "full.total" };
 
 	for (unsigned i = 0; i < 8; i++)
-		add(f, &(struct source){k, value_pressure, i, resource}, field[i],
+		add(f, &(struct source){ k, value_pressure, i, resource }, field[i],
 		    i % 4 == 3 ? CENSUS_USEC : CENSUS_PERCENT, "", k->sentence);
 }
 
 static void add_region_events(struct census_file *f, const struct key *k, unsigned region)
 {
-	struct source from = {k, value_region_event, 0, region};
+	struct source from = { k, value_region_event, 0, region };
 
 #define EVENT(id, name, sentence) \
 	from.index = EVENT_##id; \
@@ -409,12 +388,13 @@ static void add_region_events(struct census_file *f, const struct key *k, unsign
 /* Its columns of one key; the names of the region are put in afterwards. */
 static void add_of_region(struct census_file *f, const struct key *k, unsigned region, const struct taking *t)
 {
-	struct source from = {k, NULL, (unsigned)k->parameter, region};
+	struct source from = { k, NULL, (unsigned)k->parameter, region };
 
 	if (k->kind == &key_kind_dmem_events)
 		add_region_events(f, k, region);
 	else if (strcmp(k->name, "dmem.stat") == 0)
-		add(f, &(struct source){k, value_region_context, 0, region}, "context", CENSUS_BYTES, "", k->sentence);
+		add(f, &(struct source){ k, value_region_context, 0, region }, "context", CENSUS_BYTES, "",
+		    k->sentence);
 	else if (strcmp(k->name, "dmem.pressure") == 0 && t->region_psi[region])
 		add_pressure(f, k, region);
 	else if (k->kind == &key_kind_dmem_capacity)
@@ -471,7 +451,7 @@ static enum census_kind kind_of(const struct key *k)
 static void add_other(struct census_file *f, const struct key *k, const struct taking *t)
 {
 	json_t *v = key_get(k, t->s, GROUP_ROOT, &t->snap);
-	struct source from = {k, value_key, 0, 0};
+	struct source from = { k, value_key, 0, 0 };
 	const char *name;
 	json_t *field;
 
@@ -494,9 +474,9 @@ static void add_other(struct census_file *f, const struct key *k, const struct t
 /* Keys of cgroup v1 that say again what others say. */
 static bool is_alias(const struct key *k)
 {
-	static const char *const names[] = {"memory.usage_in_bytes", "memory.max_usage_in_bytes",
-					    "memory.limit_in_bytes", "memory.soft_limit_in_bytes",
-					    "memory.use_hierarchy",  "memory.oom_control"};
+	static const char *const names[] = { "memory.usage_in_bytes", "memory.max_usage_in_bytes",
+					     "memory.limit_in_bytes", "memory.soft_limit_in_bytes",
+					     "memory.use_hierarchy",  "memory.oom_control" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(k->name, names[i]) == 0)
@@ -511,38 +491,38 @@ static const struct {
 	enum census_kind kind;
 	const char *words;
 } plain[] = {
-	{"memory.current", value_current, 0, CENSUS_BYTES, ""},
-	{"memory.peak", value_peak, 0, CENSUS_BYTES, ""},
-	{"memory.min", value_limit, 0, CENSUS_BYTES, ""},
-	{"memory.low", value_limit, 1, CENSUS_BYTES, ""},
-	{"memory.high", value_limit, 2, CENSUS_BYTES, ""},
-	{"memory.max", value_limit, 3, CENSUS_BYTES, ""},
-	{"memory.soft", value_limit, 4, CENSUS_BYTES, ""},
-	{"memory.failcnt", value_failcnt, 0, CENSUS_TOTAL, ""},
-	{"memory.oom.group", value_number, 0, CENSUS_NUMBER, ""},
-	{"memory.swappiness", value_number, 1, CENSUS_NUMBER, ""},
-	{"memory.move_charge_at_immigrate", value_number, 2, CENSUS_NUMBER, ""},
-	{"memory.swap.current", value_swap, SWAP_CURRENT, CENSUS_BYTES, ""},
-	{"memory.swap.peak", value_swap, SWAP_PEAK, CENSUS_BYTES, ""},
-	{"memory.swap.high", value_swap, SWAP_HIGH, CENSUS_BYTES, ""},
-	{"memory.swap.max", value_swap, SWAP_MAX, CENSUS_BYTES, ""},
-	{"memory.memsw.usage_in_bytes", value_swap, MEMSW_CURRENT, CENSUS_BYTES, ""},
-	{"memory.memsw.max_usage_in_bytes", value_swap, MEMSW_PEAK, CENSUS_BYTES, ""},
-	{"memory.memsw.limit_in_bytes", value_swap, MEMSW_MAX, CENSUS_BYTES, ""},
-	{"memory.memsw.failcnt", value_swap, MEMSW_FAILCNT, CENSUS_TOTAL, ""},
-	{"memory.oom.term", value_oom, 0, CENSUS_NUMBER, ""},
-	{"memory.oom.deadlock", value_oom, 1, CENSUS_WORD, "pass refuse wait"},
-	{"dmem.view", value_view, 0, CENSUS_WORD, "virtual real"},
-	{"memory.charge", value_number, 3, CENSUS_WORD, "resident commit"},
-	{"memory.oom.policy", value_number, 4, CENSUS_WORD, "fail kill wait"},
+	{ "memory.current", value_current, 0, CENSUS_BYTES, "" },
+	{ "memory.peak", value_peak, 0, CENSUS_BYTES, "" },
+	{ "memory.min", value_limit, 0, CENSUS_BYTES, "" },
+	{ "memory.low", value_limit, 1, CENSUS_BYTES, "" },
+	{ "memory.high", value_limit, 2, CENSUS_BYTES, "" },
+	{ "memory.max", value_limit, 3, CENSUS_BYTES, "" },
+	{ "memory.soft", value_limit, 4, CENSUS_BYTES, "" },
+	{ "memory.failcnt", value_failcnt, 0, CENSUS_TOTAL, "" },
+	{ "memory.oom.group", value_number, 0, CENSUS_NUMBER, "" },
+	{ "memory.swappiness", value_number, 1, CENSUS_NUMBER, "" },
+	{ "memory.move_charge_at_immigrate", value_number, 2, CENSUS_NUMBER, "" },
+	{ "memory.swap.current", value_swap, SWAP_CURRENT, CENSUS_BYTES, "" },
+	{ "memory.swap.peak", value_swap, SWAP_PEAK, CENSUS_BYTES, "" },
+	{ "memory.swap.high", value_swap, SWAP_HIGH, CENSUS_BYTES, "" },
+	{ "memory.swap.max", value_swap, SWAP_MAX, CENSUS_BYTES, "" },
+	{ "memory.memsw.usage_in_bytes", value_swap, MEMSW_CURRENT, CENSUS_BYTES, "" },
+	{ "memory.memsw.max_usage_in_bytes", value_swap, MEMSW_PEAK, CENSUS_BYTES, "" },
+	{ "memory.memsw.limit_in_bytes", value_swap, MEMSW_MAX, CENSUS_BYTES, "" },
+	{ "memory.memsw.failcnt", value_swap, MEMSW_FAILCNT, CENSUS_TOTAL, "" },
+	{ "memory.oom.term", value_oom, 0, CENSUS_NUMBER, "" },
+	{ "memory.oom.deadlock", value_oom, 1, CENSUS_WORD, "pass refuse wait" },
+	{ "dmem.view", value_view, 0, CENSUS_WORD, "virtual real" },
+	{ "memory.charge", value_number, 3, CENSUS_WORD, "resident commit" },
+	{ "memory.oom.policy", value_number, 4, CENSUS_WORD, "fail kill wait" },
 };
 
 static bool add_plain(struct census_file *f, const struct key *k)
 {
 	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
 		if (strcmp(plain[i].key, k->name) == 0) {
-			add(f, &(struct source){k, plain[i].value, plain[i].index, 0}, "",
-			    plain[i].kind, plain[i].words, k->sentence);
+			add(f, &(struct source){ k, plain[i].value, plain[i].index, 0 }, "", plain[i].kind,
+			    plain[i].words, k->sentence);
 			return true;
 		}
 	return false;
@@ -555,13 +535,12 @@ static void add_columns(struct census_file *f, const struct taking *t)
 
 	f->columns = 0;
 	for (const struct key *k = keys; k < keys + n; k++) {
-		if (!(k->access & KEY_R) || k->format == FORMAT_TEXT || is_alias(k) ||
-		    add_plain(f, k))
+		if (!(k->access & KEY_R) || k->format == FORMAT_TEXT || is_alias(k) || add_plain(f, k))
 			continue;
 		if (is_of_regions(k))
 			add_regions(f, k, t);
 		else if (k->kind == &key_kind_events && k->format == FORMAT_COUNT_MAP &&
-		    strncmp(k->name, "memory.events", 13) == 0)
+			 strncmp(k->name, "memory.events", 13) == 0)
 			add_events(f, k);
 		else if (strcmp(k->name, "memory.swap.events") == 0)
 			add_swap_events(f, k);
@@ -576,9 +555,7 @@ static void add_columns(struct census_file *f, const struct taking *t)
 	f->map->row_size = (uint32_t)(sizeof(struct census_row) + f->columns * sizeof(uint64_t));
 }
 
-/* ---- the file
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- the file -------------------------------------------------------------------------------------------- */
 
 static int map_file(struct served *s, size_t size, struct complaint *why)
 {
@@ -589,8 +566,7 @@ static int map_file(struct served *s, size_t size, struct complaint *why)
 
 	(void)snprintf(path, sizeof(path), "%s/" CENSUS_NAME, s->seg.dir);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd >= 0 &&
-	    posix_fallocate(fd, 0, (off_t)size) == 0) /* later, a full disk would be a signal */
+	if (fd >= 0 && posix_fallocate(fd, 0, (off_t)size) == 0) /* later, a full disk would be a signal */
 		map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (fd >= 0)
 		(void)close(fd);
@@ -630,9 +606,7 @@ static int make_room(struct served *s, uint32_t groups, struct complaint *why)
 	return err;
 }
 
-/* ---- taking it
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- taking it ------------------------------------------------------------------------------------------- */
 
 static void sum_overs(struct taking *t)
 {
@@ -645,17 +619,15 @@ static void sum_overs(struct taking *t)
 		for (uint32_t g = 1; g < t->snap.groups; g++) {
 			uint16_t parent = group_parent(seg, (uint16_t)g);
 
-			for (unsigned i = 0; seg->limits->group[g].depth == depth &&
-					     parent < t->snap.groups && i < OVERS;
-			     i++)
+			for (unsigned i = 0;
+			     seg->limits->group[g].depth == depth && parent < t->snap.groups && i < OVERS; i++)
 				t->over[parent][i] += t->over[g][i];
 		}
 }
 
 static size_t oom_size(const struct taking *t)
 {
-	return (sizeof(t->s->seg.limits->oom[0]) * t->snap.groups + MC_PAGE_SIZE - 1) &
-	       ~(MC_PAGE_SIZE - 1);
+	return (sizeof(t->s->seg.limits->oom[0]) * t->snap.groups + MC_PAGE_SIZE - 1) & ~(MC_PAGE_SIZE - 1);
 }
 
 /* Without memory for it, the region is left out. */
@@ -694,8 +666,7 @@ static int prepare(struct taking *t, uint64_t now_ns)
 	t->oom_pages = calloc(oom_size(t) / MC_PAGE_SIZE + 1, 1);
 	if (!t->stat || !t->over || !t->psi || !t->oom_pages)
 		return -ENOMEM;
-	(void)mincore(t->s->seg.limits->oom, oom_size(t),
-		      t->oom_pages); /* fails: nothing is known to be set */
+	(void)mincore(t->s->seg.limits->oom, oom_size(t), t->oom_pages); /* fails: nothing is known to be set */
 	stat_take_all(t->s, &t->snap, t->thorough, t->stat);
 	sum_overs(t);
 	stall_read_all(t->s, now_ns, t->snap.groups, t->psi);
@@ -731,7 +702,7 @@ static void fill(const struct taking *t)
 
 int census_take(struct served *s, bool thorough, uint64_t now_ns, struct complaint *why)
 {
-	struct taking t = {.s = s, .thorough = thorough};
+	struct taking t = { .s = s, .thorough = thorough };
 	int err = prepare(&t, now_ns);
 
 	if (err)

@@ -10,11 +10,7 @@
 
 static const struct command commands[] = {
 #define COMMAND(id, who, args, help) \
-	{ .name = #id, \
-	  .right = RIGHT_##who, \
-	  .arguments = (args), \
-	  .carry_out = do_##id, \
-	  .sentence = (help) },
+	{ .name = #id, .right = RIGHT_##who, .arguments = (args), .carry_out = do_##id, .sentence = (help) },
 #define COMMAND_LATER(id, who, args, help) \
 	{ .name = #id, .right = RIGHT_##who, .arguments = (args), .sentence = (help) },
 #include "controld/commands.def"
@@ -99,11 +95,9 @@ int command_complain_path(struct complaint *why, int err, const char *path)
 				"letters, digits and ._@:+- between slashes",
 				path);
 	case -ENAMETOOLONG:
-		return complain(why, err, "a name in the path is longer than %d bytes: %.200s",
-				GROUP_NAME_MAX, path);
+		return complain(why, err, "a name in the path is longer than %d bytes: %.200s", GROUP_NAME_MAX, path);
 	case -ELOOP:
-		return complain(why, err, "the path has more than %d names: %.200s",
-				GROUP_DEPTH_MAX, path);
+		return complain(why, err, "the path has more than %d names: %.200s", GROUP_DEPTH_MAX, path);
 	default:
 		return complain(why, err, "cannot find the group %.200s: %s", path, strerror(-err));
 	}
@@ -114,8 +108,8 @@ static int check_value(struct request *r, const struct argument *a, const json_t
 	int err = 0;
 
 	if (!fits(a, v))
-		return complain(&r->why, -EINVAL, "the argument '%.*s' must be %s",
-				(int)a->name_size, a->name, expected(a));
+		return complain(&r->why, -EINVAL, "the argument '%.*s' must be %s", (int)a->name_size, a->name,
+				expected(a));
 	if (is_type(a, "group"))
 		err = group_find(&r->served->seg, json_string_value(v), &r->group);
 	else if (is_type(a, "path"))
@@ -144,11 +138,9 @@ static int check_names(struct request *r, const struct command *c)
 	const char *name;
 	json_t *value;
 
-	json_object_foreach(r->arguments, name, value)
-		if (!is_known(c, name))
-			return complain(&r->why, -EINVAL, "'%s' has no argument '%.100s'%s%s",
-					c->name, name, *c->arguments ? "; it takes " : "",
-					c->arguments);
+	json_object_foreach(r->arguments, name, value) if (!is_known(c, name)) return complain(
+		&r->why, -EINVAL, "'%s' has no argument '%.100s'%s%s", c->name, name,
+		*c->arguments ? "; it takes " : "", c->arguments);
 	return 0;
 }
 
@@ -164,8 +156,8 @@ static int check_arguments(struct request *r, const struct command *c)
 		if (v)
 			err = check_value(r, &a, v);
 		else if (a.required)
-			err = complain(&r->why, -EINVAL, "'%s' needs the argument '%.*s': %s",
-				       c->name, (int)a.name_size, a.name, expected(&a));
+			err = complain(&r->why, -EINVAL, "'%s' needs the argument '%.*s': %s", c->name,
+				       (int)a.name_size, a.name, expected(&a));
 	}
 	return err;
 }
@@ -189,14 +181,12 @@ static int check_right(struct request *r, const struct command *c)
 {
 	uint16_t group;
 
-	if (c->right == RIGHT_ANY || !command_is_bound(r, &group) ||
-	    !group_is_within(&r->served->seg, group, r->group))
+	if (c->right == RIGHT_ANY || !command_is_bound(r, &group) || !group_is_within(&r->served->seg, group, r->group))
 		return 0;
-	return complain(
-		&r->why, -EPERM,
-		"'%s' is refused to members of the group itself: do it from outside, or start the "
-		"daemon with --allow-members",
-		c->name);
+	return complain(&r->why, -EPERM,
+			"'%s' is refused to members of the group itself: do it from outside, or start the "
+			"daemon with --allow-members",
+			c->name);
 }
 
 /* After these the history has something to see. */
@@ -211,8 +201,7 @@ int command_carry_out(struct request *r, const char *op, json_t *reply)
 	int err;
 
 	if (!c)
-		return complain(&r->why, -EOPNOTSUPP,
-				"unknown op '%.100s': this daemon does not know it", op);
+		return complain(&r->why, -EOPNOTSUPP, "unknown op '%.100s': this daemon does not know it", op);
 	err = check_arguments(r, c);
 	if (!err && !c->carry_out)
 		err = complain(&r->why, -EOPNOTSUPP, "'%s' is not in this version", c->name);

@@ -22,7 +22,7 @@ struct passed {
 /* Who asks, by SO_PEERCRED. */
 struct caller {
 	struct passed *passed; /* NULL: none can */
-	pid_t pid; /* in the daemon's pid namespace; 0: not to be seen from here */
+	pid_t pid;	       /* in the daemon's pid namespace; 0: not to be seen from here */
 	uid_t uid;
 	const void *holder; /* what keeps his transient groups; NULL: nothing */
 	void (*answer)(const void *holder, char *text, size_t size); /* struct promise's; NULL: at once or never */
@@ -51,7 +51,7 @@ enum command_right {
 struct command {
 	const char *name;
 	enum command_right right;
-	const char *arguments;  /* "name:type" words; '!' behind: must be there */
+	const char *arguments;	/* "name:type" words; '!' behind: must be there */
 	do_function *carry_out; /* NULL: not in this version */
 	const char *sentence;
 };

@@ -9,7 +9,6 @@ struct complaint {
 };
 
 /* Writes the sentence; returns err, so that a function can end with `return complain(...)`. */
-__attribute__((format(printf, 3, 4))) int complain(struct complaint *c, int err, const char *format,
-						   ...);
+__attribute__((format(printf, 3, 4))) int complain(struct complaint *c, int err, const char *format, ...);
 
 #endif

@@ -72,8 +72,7 @@ void daemon_check_dir(struct daemon *d)
 	memcpy(dir, d->rundir.path, sizeof(dir));
 	if (!in_place) {
 		d->dir_removed = true;
-		log_line(LOG_WARNING,
-			 "%s was removed: making a new one; members finish in the old one", dir);
+		log_line(LOG_WARNING, "%s was removed: making a new one; members finish in the old one", dir);
 	}
 	if (open_in(d, dir, &why)) {
 		log_line(LOG_ERR, "%s", why.text);

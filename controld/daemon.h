@@ -30,11 +30,11 @@ struct daemon {
 	bool dir_removed; /* it happened since the start */
 
 	sd_event *event;
-	sd_event_source *turn;   /* deferred: one turn at the end of this round */
-	sd_event_source *timer;  /* the next turn by time, armed only where a stage wants it */
-	sd_event_source *idle;   /* armed only while there is nothing to do */
+	sd_event_source *turn;	 /* deferred: one turn at the end of this round */
+	sd_event_source *timer;	 /* the next turn by time, armed only where a stage wants it */
+	sd_event_source *idle;	 /* armed only while there is nothing to do */
 	sd_event_source *notice; /* the directory's inotify */
-	sd_event_source *check;  /* looks at the directory when nothing more is taken from it */
+	sd_event_source *check;	 /* looks at the directory when nothing more is taken from it */
 };
 
 /* Opens the directory, makes or adopts its segment. Errors with a sentence; `d` can be closed

@@ -71,9 +71,8 @@ uint32_t deadlock_to_refuse(const struct deadlock_member *m, uint32_t count)
 	uint32_t best = count;
 
 	for (uint32_t i = 0; i < count; i++)
-		if (is_waiting(&m[i]) &&
-		    (best == count || (m[best].has_leave && !m[i].has_leave) ||
-		     (m[best].has_leave == m[i].has_leave && has_more(&m[best], &m[i]))))
+		if (is_waiting(&m[i]) && (best == count || (m[best].has_leave && !m[i].has_leave) ||
+					  (m[best].has_leave == m[i].has_leave && has_more(&m[best], &m[i]))))
 			best = i;
 	return best;
 }

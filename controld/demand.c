@@ -14,7 +14,7 @@
 
 /* What a reclaim is for. */
 struct demand {
-	bool must_give;	 /* less than wanted is an error */
+	bool must_give;	  /* less than wanted is an error */
 	bool is_to_apply; /* `changes` wait for it */
 	int swappiness;	  /* RECLAIM_SWAPPINESS_OWN: each group's own */
 	struct key_changes changes;
@@ -29,7 +29,8 @@ static int judge(const struct served *s, const struct reclaim *r, struct complai
 	(void)group_path(&s->seg, r->group, path);
 	return complain(why, -EAGAIN, "reclaimed %s of the %s that %s was to give: nobody there has more to give",
 			units_format(r->got << MC_PAGE_SHIFT, got),
-			r->wanted >= PAGES_MAX ? "whole memory" : units_format(r->wanted << MC_PAGE_SHIFT, wanted), path);
+			r->wanted >= PAGES_MAX ? "whole memory" : units_format(r->wanted << MC_PAGE_SHIFT, wanted),
+			path);
 }
 
 static json_t *tell(const struct reclaim *r)

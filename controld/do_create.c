@@ -16,17 +16,13 @@ static int say(struct request *r, int err, const char *path)
 
 	switch (err) {
 	case -ENOENT:
-		return complain(&r->why, err, "no such group: %.*s: create it before %.200s",
-				parent, path, path);
+		return complain(&r->why, err, "no such group: %.*s: create it before %.200s", parent, path, path);
 	case -EEXIST:
 		return complain(&r->why, err, "the group %.300s exists already", path);
 	case -ENOSPC:
-		return complain(&r->why, err,
-				"there are %u groups already, that is all: remove some",
-				GROUPS_MAX);
+		return complain(&r->why, err, "there are %u groups already, that is all: remove some", GROUPS_MAX);
 	case -ENOMEM:
-		return complain(&r->why, err,
-				"no room for the group: the file system of %s is full",
+		return complain(&r->why, err, "no room for the group: the file system of %s is full",
 				r->served->seg.dir);
 	default:
 		return command_complain_path(&r->why, err, path);
@@ -39,8 +35,7 @@ static int fill(struct request *r, uint16_t group, const struct key_changes *cha
 	uint16_t in_way;
 	int err = key_apply(r->served, group, changes, &r->why);
 
-	if (!err && command_flag(r, "transient", false) &&
-	    tidy_add(r->served, group, r->caller->holder))
+	if (!err && command_flag(r, "transient", false) && tidy_add(r->served, group, r->caller->holder))
 		err = complain(&r->why, -ENOMEM, "the daemon is out of memory");
 	if (err)
 		(void)tidy_remove(r->served, group, false, &removed, &in_way);

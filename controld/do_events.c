@@ -13,22 +13,21 @@ static bool concerns(const struct history_event *e, const char *group)
 {
 	size_t n = strlen(group);
 
-	return strcmp(group, "/") == 0 ||
-	       (strncmp(e->text, group, n) == 0 && (!e->text[n] || e->text[n] == '/'));
+	return strcmp(group, "/") == 0 || (strncmp(e->text, group, n) == 0 && (!e->text[n] || e->text[n] == '/'));
 }
 
 static json_t *row(const struct history_event *e, int64_t offset_ms)
 {
 	return json_pack("{s:I, s:I, s:s, s:s, s:I, s:s}", "number", (json_int_t)e->number, "at",
 			 (json_int_t)(e->at_ns / 1000000) + offset_ms, "group", e->text, "event",
-			 history_kind_name((enum history_kind)e->kind), "count",
-			 (json_int_t)e->count, "text", e->text + e->path_size);
+			 history_kind_name((enum history_kind)e->kind), "count", (json_int_t)e->count, "text",
+			 e->text + e->path_size);
 }
 
 int do_events(struct request *r, json_t *reply)
 {
 	const char *group = command_text(r, "group", "/");
-	struct page page = {.rows = json_array()};
+	struct page page = { .rows = json_array() };
 	uint64_t at = command_number(r, "cursor", 0);
 	const struct history_event *e;
 	struct timespec day;
@@ -37,12 +36,11 @@ int do_events(struct request *r, json_t *reply)
 	if (!r->served->history)
 		return complain(&r->why, -ENOMEM, "the daemon had no memory for a history");
 	(void)clock_gettime(CLOCK_REALTIME, &day);
-	offset_ms = (int64_t)day.tv_sec * 1000 + day.tv_nsec / 1000000 -
-		    (int64_t)(r->daemon->world->now_ns() / 1000000);
+	offset_ms =
+		(int64_t)day.tv_sec * 1000 + day.tv_nsec / 1000000 - (int64_t)(r->daemon->world->now_ns() / 1000000);
 	while ((e = history_next_event(r->served, &at)) != NULL)
 		if (concerns(e, group) && !page_add(&page, e->number, NULL, row(e, offset_ms)))
 			break;
-	(void)json_object_set_new(reply, "next",
-				  json_integer((json_int_t)(page.full ? page.next : at)));
+	(void)json_object_set_new(reply, "next", json_integer((json_int_t)(page.full ? page.next : at)));
 	return page_end(&page, reply, "events");
 }

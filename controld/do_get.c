@@ -20,8 +20,7 @@ static int get_all(struct request *r, const struct snapshot *snap, struct page *
 	return 0;
 }
 
-static int get_named(struct request *r, const json_t *names, const struct snapshot *snap,
-		     struct page *page)
+static int get_named(struct request *r, const json_t *names, const struct snapshot *snap, struct page *page)
 {
 	for (size_t i = command_number(r, "cursor", 0); i < json_array_size(names); i++) {
 		const char *name = json_string_value(json_array_get(names, i));
@@ -29,8 +28,7 @@ static int get_named(struct request *r, const json_t *names, const struct snapsh
 		int err;
 
 		if (!name)
-			return complain(&r->why, -EINVAL,
-					"the argument 'keys' must be an array of strings");
+			return complain(&r->why, -EINVAL, "the argument 'keys' must be an array of strings");
 		err = key_find_for(name, KEY_R, &k, &r->why);
 		if (err)
 			return err;

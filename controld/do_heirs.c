@@ -14,8 +14,7 @@ static int carry_out(struct request *r, uint64_t *name, uint32_t member)
 	unsigned resource = (unsigned)command_number(r, "region", 0);
 
 	if (strcmp(what, "lend") == 0)
-		return heirs_lend(r->served, *name, member, resource,
-				  command_number(r, "units", 0));
+		return heirs_lend(r->served, *name, member, resource, command_number(r, "units", 0));
 	if (strcmp(what, "borrow") == 0)
 		return heirs_borrow(r->served, name, member);
 	if (strcmp(what, "leave") != 0)
@@ -31,7 +30,6 @@ int do_heirs(struct request *r, json_t *reply)
 	int err = carry_out(r, &name, member < MEMBERS_MAX ? (uint32_t)member : MEMBER_NIL);
 
 	if (err)
-		return complain(&r->why, err, "memory of that name cannot be shared: %s",
-				strerror(-err));
+		return complain(&r->why, err, "memory of that name cannot be shared: %s", strerror(-err));
 	return json_object_set_new(reply, "name", json_integer((json_int_t)name)) ? -ENOMEM : 0;
 }

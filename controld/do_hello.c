@@ -8,8 +8,8 @@
 
 int do_hello(struct request *r, json_t *reply)
 {
-	json_t *more = json_pack("{s:i, s:s, s:i}", "v", PROTO_VERSION, "version", PACKAGE_VERSION,
-				 "pid", (int)getpid());
+	json_t *more =
+		json_pack("{s:i, s:s, s:i}", "v", PROTO_VERSION, "version", PACKAGE_VERSION, "pid", (int)getpid());
 
 	(void)r;
 	if (json_object_update_new(reply, more))

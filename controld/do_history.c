@@ -9,8 +9,7 @@
 
 static json_t *size(uint32_t pages)
 {
-	return pages == UINT32_MAX ? json_string("max")
-				   : json_integer((json_int_t)((uint64_t)pages << MC_PAGE_SHIFT));
+	return pages == UINT32_MAX ? json_string("max") : json_integer((json_int_t)((uint64_t)pages << MC_PAGE_SHIFT));
 }
 
 /* Milliseconds between CLOCK_MONOTONIC and the time of day. */
@@ -31,10 +30,9 @@ static json_t *row(const struct history_record *r, int64_t offset_ms)
 	for (unsigned i = 0; i < EVENTS; i++)
 		(void)json_array_append_new(events, json_integer(r->event[i]));
 	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:i, s:o, s:I, s:I}", "at",
-			 (json_int_t)(r->at_ns / 1000000) + offset_ms, "classes", classes, "max",
-			 size(r->max), "high", size(r->high), "low", size(r->low), "members",
-			 (int)r->members, "events", events, "some", (json_int_t)r->some_us, "full",
-			 (json_int_t)r->full_us);
+			 (json_int_t)(r->at_ns / 1000000) + offset_ms, "classes", classes, "max", size(r->max), "high",
+			 size(r->high), "low", size(r->low), "members", (int)r->members, "events", events, "some",
+			 (json_int_t)r->some_us, "full", (json_int_t)r->full_us);
 }
 
 static json_t *class_names(void)
@@ -60,7 +58,7 @@ static json_t *event_names(void)
 int do_history(struct request *r, json_t *reply)
 {
 	int64_t offset_ms = day_offset_ms(r->daemon->world->now_ns());
-	struct page page = {.rows = json_array()};
+	struct page page = { .rows = json_array() };
 	uint64_t at = command_number(r, "cursor", 0), next = at;
 	struct history_record record;
 

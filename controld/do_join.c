@@ -12,13 +12,11 @@ static int say(struct request *r, int err)
 {
 	switch (err) {
 	case -ESRCH:
-		return complain(&r->why, err,
-				"your process cannot be seen from the daemon's pid namespace");
+		return complain(&r->why, err, "your process cannot be seen from the daemon's pid namespace");
 	case -ENOENT:
 		return complain(&r->why, err, "the group is being removed");
 	case -ENOSPC:
-		return complain(&r->why, err, "%u processes are accounted already, that is all",
-				MEMBERS_MAX);
+		return complain(&r->why, err, "%u processes are accounted already, that is all", MEMBERS_MAX);
 	case -ENOMEM:
 		return complain(&r->why, err, "the file system of the runtime directory is full");
 	default:

@@ -12,11 +12,9 @@ static const char *access_name(const struct key *k)
 static const char *format_name(const struct key *k)
 {
 	static const char *const names[] = {
-		[FORMAT_NONE] = "none",           [FORMAT_BYTES] = "bytes",
-		[FORMAT_COUNT] = "count",         [FORMAT_NUMBER] = "number",
-		[FORMAT_WORD] = "word",           [FORMAT_COUNT_MAP] = "count-map",
-		[FORMAT_BYTES_MAP] = "bytes-map", [FORMAT_WORD_MAP] = "word-map",
-		[FORMAT_TEXT] = "text",
+		[FORMAT_NONE] = "none",		  [FORMAT_BYTES] = "bytes",	  [FORMAT_COUNT] = "count",
+		[FORMAT_NUMBER] = "number",	  [FORMAT_WORD] = "word",	  [FORMAT_COUNT_MAP] = "count-map",
+		[FORMAT_BYTES_MAP] = "bytes-map", [FORMAT_WORD_MAP] = "word-map", [FORMAT_TEXT] = "text",
 	};
 
 	return names[k->format];
@@ -30,9 +28,8 @@ int do_keys(struct request *r, json_t *reply)
 
 	for (size_t i = command_number(r, "cursor", 0); i < n; i++)
 		if (!page_add(&page, i, NULL,
-			      json_pack("{s:s, s:s, s:s, s:s}", "name", keys[i].name, "access",
-					access_name(&keys[i]), "format", format_name(&keys[i]),
-					"help", keys[i].sentence)))
+			      json_pack("{s:s, s:s, s:s, s:s}", "name", keys[i].name, "access", access_name(&keys[i]),
+					"format", format_name(&keys[i]), "help", keys[i].sentence)))
 			break;
 	return page_end(&page, reply, "keys");
 }

@@ -20,8 +20,7 @@ static bool is_target(const struct request *r, uint32_t member)
 	uint64_t state = mc_load_full(&m->state);
 
 	return (member_state(state) == MEMBER_LIVE || member_state(state) == MEMBER_OBSERVED) &&
-	       member_pid(state) != (uint32_t)getpid() &&
-	       group_is_within(seg, mc_load_full(&m->group), r->group);
+	       member_pid(state) != (uint32_t)getpid() && group_is_within(seg, mc_load_full(&m->group), r->group);
 }
 
 static bool signal_one(const struct request *r, uint32_t member, int signal)
@@ -42,8 +41,7 @@ static unsigned pass(const struct request *r, int signal, uint8_t *done)
 	const struct served *s = r->served;
 	unsigned n = 0;
 
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL;
-	     i = served_next_member(s, i + 1))
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
 		if (!done[i] && is_target(r, i) && signal_one(r, i, signal)) {
 			done[i] = 1;
 			n++;
@@ -59,8 +57,7 @@ int do_kill(struct request *r, json_t *reply)
 	int passes = signal == SIGKILL ? PASSES : 1;
 
 	if (signal < 1 || signal > (uint64_t)SIGRTMAX)
-		return complain(&r->why, -EINVAL, "no such signal: %llu",
-				(unsigned long long)signal);
+		return complain(&r->why, -EINVAL, "no such signal: %llu", (unsigned long long)signal);
 	done = calloc(MEMBERS_MAX, 1);
 	if (!done)
 		return complain(&r->why, -ENOMEM, "the daemon is out of memory");

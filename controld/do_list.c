@@ -19,10 +19,9 @@ static json_t *row(const struct segment *seg, uint16_t group, const struct snaps
 	(void)group_path(seg, group, path);
 	return json_pack("{s:s, s:I, s:o, s:i, s:i, s:b}", "group", path, "current",
 			 (json_int_t)(snapshot_current(p) << MC_PAGE_SHIFT), "max",
-			 max >= PAGES_MAX ? json_string("max")
-					  : json_integer((json_int_t)(max << MC_PAGE_SHIFT)),
-			 "members", (int)p->members, "members_local", (int)p->members_local,
-			 "transient", (int)seg->limits->group[group].transient);
+			 max >= PAGES_MAX ? json_string("max") : json_integer((json_int_t)(max << MC_PAGE_SHIFT)),
+			 "members", (int)p->members, "members_local", (int)p->members_local, "transient",
+			 (int)seg->limits->group[group].transient);
 }
 
 static bool is_listed(const struct request *r, uint16_t group, bool recursive)
@@ -31,8 +30,7 @@ static bool is_listed(const struct request *r, uint16_t group, bool recursive)
 
 	if (group_state(seg, group) != GROUP_LIVE || group == r->group)
 		return false;
-	return recursive ? group_is_within(seg, group, r->group)
-			 : group_parent(seg, group) == r->group;
+	return recursive ? group_is_within(seg, group, r->group) : group_parent(seg, group) == r->group;
 }
 
 int do_list(struct request *r, json_t *reply)

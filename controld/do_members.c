@@ -47,12 +47,10 @@ static json_t *row(const struct segment *seg, uint32_t member)
 
 	copy_comm(m, comm, sizeof(comm));
 	(void)group_path(seg, mc_load_full(&m->group), path);
-	return json_pack("{s:I, s:I, s:s, s:s, s:I, s:I, s:s, s:o}", "pid",
-			 (json_int_t)member_pid(state), "start_time",
-			 (json_int_t)mc_load_relaxed(&m->start_time), "comm", comm, "group", path,
-			 "held",
-			 (json_int_t)(member_held(seg, member, RESOURCE_MEMORY) << MC_PAGE_SHIFT),
-			 "refused", (json_int_t)mc_load_relaxed(&m->refused), "state",
+	return json_pack("{s:I, s:I, s:s, s:s, s:I, s:I, s:s, s:o}", "pid", (json_int_t)member_pid(state), "start_time",
+			 (json_int_t)mc_load_relaxed(&m->start_time), "comm", comm, "group", path, "held",
+			 (json_int_t)(member_held(seg, member, RESOURCE_MEMORY) << MC_PAGE_SHIFT), "refused",
+			 (json_int_t)mc_load_relaxed(&m->refused), "state",
 			 member_state(state) == MEMBER_OBSERVED ? "observed" : "live", "flags",
 			 flag_names(mc_load_full(&m->flags)));
 }
@@ -80,8 +78,8 @@ int do_members(struct request *r, json_t *reply)
 		(void)reap_now(r->served, r->group, r->daemon->world->now_ns());
 		residency_refresh(r->served, r->group, r->daemon->world->now_ns());
 	}
-	for (uint32_t i = from < MEMBERS_MAX ? served_next_member(s, (uint32_t)from) : MEMBER_NIL;
-	     i != MEMBER_NIL; i = served_next_member(s, i + 1))
+	for (uint32_t i = from < MEMBERS_MAX ? served_next_member(s, (uint32_t)from) : MEMBER_NIL; i != MEMBER_NIL;
+	     i = served_next_member(s, i + 1))
 		if (is_listed(r, i, recursive) && !page_add(&page, i, NULL, row(&s->seg, i)))
 			break;
 	return page_end(&page, reply, "members");

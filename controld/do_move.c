@@ -23,8 +23,7 @@ static int parse_charges(struct request *r, const char *text, unsigned *ret)
 		else if (n == 4 && strncmp(text, "file", n) == 0)
 			*ret |= MOVE_FILE;
 		else
-			return complain(&r->why, -EINVAL,
-					"'%.60s' is not for charges: anon, file or anon,file", text);
+			return complain(&r->why, -EINVAL, "'%.60s' is not for charges: anon, file or anon,file", text);
 		text += n + (text[n] == ',');
 	}
 	return 0;
@@ -51,8 +50,8 @@ static int check_bounds(struct request *r, uint32_t member)
 	const struct segment *seg = &r->served->seg;
 	uint16_t own, from = mc_load_full(&member_of(seg, member)->group);
 
-	if (!command_is_bound(r, &own) || (group_is_within(seg, from, own) && r->group != own &&
-					   group_is_within(seg, r->group, own)))
+	if (!command_is_bound(r, &own) ||
+	    (group_is_within(seg, from, own) && r->group != own && group_is_within(seg, r->group, own)))
 		return 0;
 	return complain(&r->why, -EPERM,
 			"a member may only move members of its own group into groups below: do it from outside, or "

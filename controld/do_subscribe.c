@@ -12,10 +12,11 @@ static int check_passed(struct request *r, const struct passed *p, bool is_share
 	if (!p)
 		return complain(&r->why, -EINVAL, "no eventfd can come this way");
 	if (p->is_cut)
-		return complain(&r->why, p->count ? -EINVAL : -EMFILE,
-				p->count ? "too many descriptors came along: send one eventfd, or none"
-					 : "the daemon has no descriptor left to receive an eventfd with: let subscriptions "
-					   "share one, or raise its limit of open files");
+		return complain(
+			&r->why, p->count ? -EINVAL : -EMFILE,
+			p->count ? "too many descriptors came along: send one eventfd, or none"
+				 : "the daemon has no descriptor left to receive an eventfd with: let subscriptions "
+				   "share one, or raise its limit of open files");
 	if (p->count > 1)
 		return complain(&r->why, -EINVAL, "%u descriptors came along: send one eventfd, or none", p->count);
 	if (is_shared && p->count)
@@ -45,7 +46,8 @@ int do_subscribe(struct request *r, json_t *reply)
 		return id;
 	means.eventfd = p->fd;
 	p->fd = -1;
-	id = notify_subscribe(r->served, r->group, command_text(r, "event", ""), &means, r->caller->holder, &fd, &r->why);
+	id = notify_subscribe(r->served, r->group, command_text(r, "event", ""), &means, r->caller->holder, &fd,
+			      &r->why);
 	if (id > 0 && means.eventfd < 0 && !share) {
 		int err = send_back(r, p, fd, id);
 
@@ -53,6 +55,7 @@ int do_subscribe(struct request *r, json_t *reply)
 	}
 	if (id < 0)
 		return id;
-	return json_object_set_new(reply, "id", json_integer(id)) ? complain(&r->why, -ENOMEM, "the daemon is out of memory")
-								   : 0;
+	return json_object_set_new(reply, "id", json_integer(id))
+		       ? complain(&r->why, -ENOMEM, "the daemon is out of memory")
+		       : 0;
 }

@@ -12,7 +12,8 @@ static int one(struct request *r, json_t *reply, uint64_t id)
 	json_t *rows = row ? json_pack("[o]", row) : NULL;
 
 	if (!rows)
-		return complain(&r->why, -ENOENT, "no such subscription of this connection: %llu", (unsigned long long)id);
+		return complain(&r->why, -ENOENT, "no such subscription of this connection: %llu",
+				(unsigned long long)id);
 	if (json_object_set_new(reply, "subscriptions", rows) || json_object_set_new(reply, "more", json_false()))
 		return complain(&r->why, -ENOMEM, "the daemon is out of memory");
 	return 0;

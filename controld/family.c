@@ -37,8 +37,7 @@ static uint64_t trace(const struct served *s, uint32_t member)
 
 bool family_has_part(const struct served *s, uint32_t member)
 {
-	return look_of(s, member)->has_part ||
-	       !(mc_load_full(&member_of(&s->seg, member)->flags) & MEMBER_FORKED);
+	return look_of(s, member)->has_part || !(mc_load_full(&member_of(&s->seg, member)->flags) & MEMBER_FORKED);
 }
 
 static bool is_grown(const struct served *s, uint32_t member, uint64_t now_ns)

@@ -21,8 +21,8 @@
 
 struct family {
 	uint32_t members, grown; /* now; grown: all but the newborn */
-	uint64_t who;            /* tells one set of grown members from another */
-	uint32_t grown_rolled;   /* as of the last rollup that was taken, or the one under way */
+	uint64_t who;		 /* tells one set of grown members from another */
+	uint32_t grown_rolled;	 /* as of the last rollup that was taken, or the one under way */
 	uint64_t who_rolled;
 	bool is_dirty; /* something has changed since the last rollup began */
 	bool is_rolling;

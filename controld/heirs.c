@@ -25,9 +25,9 @@ struct record {
 	uint64_t units;
 	uint64_t number; /* of its making: the oldest that nobody has goes first */
 	uint32_t resource;
-	uint32_t payer;   /* holder + 1; 0: nobody */
-	uint32_t account; /* the payer's, + 1, where it has inherited: what is charged there is this
-			   */
+	uint32_t payer;	    /* holder + 1; 0: nobody */
+	uint32_t account;   /* the payer's, + 1, where it has inherited: what is charged there is this
+			     */
 	uint32_t is_moving; /* between a charge and its record */
 	struct holder holder[HEIRS_HOLDERS];
 };
@@ -43,8 +43,7 @@ struct heirs {
 	struct map *map; /* NULL: nothing was ever shared */
 };
 
-/* ---- the file
- * --------------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------------------- */
 
 static struct map *map_file(const struct served *s, int flags)
 {
@@ -67,12 +66,10 @@ static struct map *make_map(const struct served *s)
 	struct map *m = map_file(s, O_CREAT);
 
 	if (!m)
-		m = mmap(NULL, sizeof(*m), PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		m = mmap(NULL, sizeof(*m), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (m == MAP_FAILED)
 		return NULL;
-	if (m->magic != HEIRS_MAGIC || m->size != sizeof(*m) ||
-	    m->instance != s->seg.limits->header.instance) {
+	if (m->magic != HEIRS_MAGIC || m->size != sizeof(*m) || m->instance != s->seg.limits->header.instance) {
 		memset(m, 0, sizeof(*m));
 		m->instance = s->seg.limits->header.instance;
 		m->size = sizeof(*m);
@@ -104,8 +101,7 @@ void heirs_close(struct served *s)
 	s->heirs = NULL;
 }
 
-/* ---- holders
- * ---------------------------------------------------------------------------------------------- */
+/* ---- holders --------------------------------------------------------------------------------------------- */
 
 static bool is_present(const struct served *s, uint32_t member)
 {
@@ -116,10 +112,10 @@ static struct holder image_of(const struct served *s, uint32_t member)
 {
 	const struct member *m = member_of(&s->seg, member);
 
-	return (struct holder){.member = member,
-			       .generation = mc_load_relaxed(&m->generation),
-			       .family = mc_load_relaxed(&m->family),
-			       .count = 1};
+	return (struct holder){ .member = member,
+				.generation = mc_load_relaxed(&m->generation),
+				.family = mc_load_relaxed(&m->family),
+				.count = 1 };
 }
 
 static bool is_same(const struct holder *a, const struct holder *b)
@@ -163,9 +159,7 @@ static struct holder *add_holder(struct record *r, const struct holder *like)
 	return NULL;
 }
 
-/* ---- paying
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- paying ---------------------------------------------------------------------------------------------- */
 
 static bool charge_heir(struct served *s, struct record *r, uint32_t i)
 {
@@ -214,8 +208,7 @@ static void drop(struct served *s, struct record *r, struct holder *h, bool was_
 		pass_on(s, r, was_settled);
 }
 
-/* ---- records
- * ---------------------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------------------- */
 
 static struct record *find(const struct served *s, uint64_t name)
 {
@@ -249,8 +242,7 @@ static bool is_in_use(const struct served *s, const struct record *r)
 	return false;
 }
 
-static void begin_record(struct served *s, struct record *r, const struct holder *lender,
-			 const struct record *like)
+static void begin_record(struct served *s, struct record *r, const struct holder *lender, const struct record *like)
 {
 	if (r->payer)
 		drop(s, r, &r->holder[r->payer - 1], true);
@@ -265,8 +257,8 @@ int heirs_lend(struct served *s, uint64_t name, uint32_t member, unsigned resour
 	struct record *r = find(s, name);
 	struct holder me;
 
-	if (!is_present(s, member) || resource < RESOURCE_REGION_FIRST ||
-	    resource >= RESOURCES_MAX || units > ACCOUNT_HELD_MAX)
+	if (!is_present(s, member) || resource < RESOURCE_REGION_FIRST || resource >= RESOURCES_MAX ||
+	    units > ACCOUNT_HELD_MAX)
 		return -ESRCH;
 	me = image_of(s, member);
 	if (r && r->units == units && holder_of(r, &me))
@@ -279,8 +271,7 @@ int heirs_lend(struct served *s, uint64_t name, uint32_t member, unsigned resour
 		r = s->heirs->map ? new_record(s->heirs->map) : NULL;
 	if (!r)
 		return -ENOSPC;
-	begin_record(s, r, &me,
-		     &(struct record){.name = name, .units = units, .resource = resource});
+	begin_record(s, r, &me, &(struct record){ .name = name, .units = units, .resource = resource });
 	return 0;
 }
 

@@ -18,11 +18,12 @@
 
 #include "controld/served.h"
 
-#define HEIRS_NAME    "heirs"
+#define HEIRS_NAME "heirs"
 #define HEIRS_RECORDS 4096u
-#define HEIRS_NUMBERS 128u /* names of descriptors, at most 32 bits: pid * HEIRS_NUMBERS + number \
-			    */
-#define HEIRS_HOLDERS 8u   /* of one record: others have it unpaid, and are `partial` */
+#define HEIRS_NUMBERS \
+	128u		 /* names of descriptors, at most 32 bits: pid * HEIRS_NUMBERS + number \
+			  */
+#define HEIRS_HOLDERS 8u /* of one record: others have it unpaid, and are `partial` */
 
 struct heirs;
 

@@ -21,23 +21,23 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#define SECOND_NS     1000000000ull
+#define SECOND_NS 1000000000ull
 #define HISTORY_MAGIC 0x6d656d63746c4831ull /* "memctlH1" */
-#define FIRST_ROOM    32768u
-#define LATER_ROOM    16384u
-#define CLASS_SWAP    CLASSES
-#define MERGE_BACK    64 /* events */
-#define MERGE_NS      (60 * SECOND_NS)
+#define FIRST_ROOM 32768u
+#define LATER_ROOM 16384u
+#define CLASS_SWAP CLASSES
+#define MERGE_BACK 64 /* events */
+#define MERGE_NS (60 * SECOND_NS)
 
-static const uint64_t bucket_ns[HISTORY_LEVELS] = {0, 15 * SECOND_NS, 240 * SECOND_NS};
-static const uint32_t room_of[HISTORY_LEVELS] = {FIRST_ROOM, LATER_ROOM, LATER_ROOM};
+static const uint64_t bucket_ns[HISTORY_LEVELS] = { 0, 15 * SECOND_NS, 240 * SECOND_NS };
+static const uint32_t room_of[HISTORY_LEVELS] = { FIRST_ROOM, LATER_ROOM, LATER_ROOM };
 
 /* The file. */
 struct history_map {
 	uint64_t magic, instance;
-	uint64_t size;                 /* of all this: another build's is begun anew */
+	uint64_t size;		       /* of all this: another build's is begun anew */
 	uint64_t head[HISTORY_LEVELS]; /* records written; record n lies at n modulo the room */
-	uint64_t events;               /* told so far */
+	uint64_t events;	       /* told so far */
 	struct history_record first[FIRST_ROOM];
 	struct history_record later[HISTORY_LEVELS - 1][LATER_ROOM];
 	struct history_event event[HISTORY_EVENTS_MAX];
@@ -49,19 +49,14 @@ struct history {
 	/* By group; pages that no group uses are never touched. */
 	struct history_record last[GROUPS_MAX + 1];
 	uint32_t event_local[GROUPS_MAX + 1][EVENTS];
-	uint32_t met[GROUPS_MAX +
-		     1]; /* generation + 1 of the last group in the slot that was looked at */
-	char *path[GROUPS_MAX + 1]; /* NULL: the slot is not known to be used */
-	uint64_t coarse[HISTORY_LEVELS]
-		       [GROUPS_MAX + 1]; /* number + 1 of its last record in that ring */
+	uint32_t met[GROUPS_MAX + 1]; /* generation + 1 of the last group in the slot that was looked at */
+	char *path[GROUPS_MAX + 1];   /* NULL: the slot is not known to be used */
+	uint64_t coarse[HISTORY_LEVELS][GROUPS_MAX + 1]; /* number + 1 of its last record in that ring */
 };
 
-/* ---- rings
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- rings ----------------------------------------------------------------------------------------------- */
 
-static struct history_record *record_at(const struct history_map *m, unsigned level,
-					uint64_t number)
+static struct history_record *record_at(const struct history_map *m, unsigned level, uint64_t number)
 {
 	uint64_t i = number % room_of[level];
 
@@ -101,8 +96,7 @@ static void push_coarse(struct history *h, unsigned level, const struct history_
 	struct history_record *there = record_at(h->map, level, last - 1);
 
 	if (last && last + room_of[level] > h->map->head[level] && there->group == r->group &&
-	    there->generation == r->generation &&
-	    there->at_ns / bucket_ns[level] == r->at_ns / bucket_ns[level])
+	    there->generation == r->generation && there->at_ns / bucket_ns[level] == r->at_ns / bucket_ns[level])
 		merge(there, r);
 	else
 		push(h, level, r);
@@ -120,9 +114,7 @@ static void push(struct history *h, unsigned level, const struct history_record 
 	h->map->head[level] = number + 1;
 }
 
-/* ---- events
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- events ---------------------------------------------------------------------------------------------- */
 
 const char *history_kind_name(enum history_kind kind)
 {
@@ -142,8 +134,7 @@ const char *history_kind_name(enum history_kind kind)
 /* A report was logged line by line when it was made. */
 static bool is_for_log(enum history_kind kind)
 {
-	return kind == HISTORY_EVENT_OOM || kind == HISTORY_EVENT_OOM_KILL ||
-	       kind == HISTORY_EVENT_OOM_GROUP_KILL;
+	return kind == HISTORY_EVENT_OOM || kind == HISTORY_EVENT_OOM_KILL || kind == HISTORY_EVENT_OOM_GROUP_KILL;
 }
 
 static void log_event(const char *path, enum history_kind kind, uint32_t count)
@@ -153,13 +144,11 @@ static void log_event(const char *path, enum history_kind kind, uint32_t count)
 }
 
 /* What goes on and on is told once a minute, with its count: it would crowd out the rest. */
-static bool is_merged(struct history *h, const char *path, enum history_kind kind, uint32_t count,
-		      uint64_t now_ns)
+static bool is_merged(struct history *h, const char *path, enum history_kind kind, uint32_t count, uint64_t now_ns)
 {
 	uint64_t n = h->map->events;
 
-	if (kind >= HISTORY_MADE || kind == HISTORY_EVENT_OOM_KILL ||
-	    kind == HISTORY_EVENT_OOM_GROUP_KILL)
+	if (kind >= HISTORY_MADE || kind == HISTORY_EVENT_OOM_KILL || kind == HISTORY_EVENT_OOM_GROUP_KILL)
 		return false;
 	for (unsigned i = 0; i < MERGE_BACK && i < n; i++) {
 		struct history_event *e = &h->map->event[(n - 1 - i) % HISTORY_EVENTS_MAX];
@@ -174,8 +163,8 @@ static bool is_merged(struct history *h, const char *path, enum history_kind kin
 	return false;
 }
 
-static void tell(struct served *s, const char *path, enum history_kind kind, uint32_t count,
-		 const char *text, uint64_t now_ns)
+static void tell(struct served *s, const char *path, enum history_kind kind, uint32_t count, const char *text,
+		 uint64_t now_ns)
 {
 	struct history *h = s->history;
 	struct history_event *e = &h->map->event[h->map->events % HISTORY_EVENTS_MAX];
@@ -188,15 +177,13 @@ static void tell(struct served *s, const char *path, enum history_kind kind, uin
 	e->count = count;
 	n = snprintf(e->text, GROUP_PATH_MAX, "%s", path);
 	e->path_size = (uint32_t)n + 1;
-	(void)snprintf(e->text + e->path_size, sizeof(e->text) - e->path_size, "%s",
-		       text ? text : "");
+	(void)snprintf(e->text + e->path_size, sizeof(e->text) - e->path_size, "%s", text ? text : "");
 	e->number = ++h->map->events;
 	log_event(path, kind, count);
 	notify_told(s, path);
 }
 
-static void tell_limit(struct served *s, const char *path, const char *key, uint32_t old,
-		       uint32_t now, uint64_t now_ns)
+static void tell_limit(struct served *s, const char *path, const char *key, uint32_t old, uint32_t now, uint64_t now_ns)
 {
 	char text[120], a[UNITS_BUF], b[UNITS_BUF];
 
@@ -224,31 +211,27 @@ static void tell_local(struct served *s, uint16_t group, bool is_known, uint64_t
 	}
 }
 
-/* ---- groups
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- groups ---------------------------------------------------------------------------------------------- */
 
 static uint32_t pages(uint64_t n)
 {
 	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
 
-static void read_group(const struct served *s, uint16_t group, const struct snapshot_pool *p,
-		       const uint64_t *stat, const struct psi *psi, struct history_record *ret)
+static void read_group(const struct served *s, uint16_t group, const struct snapshot_pool *p, const uint64_t *stat,
+		       const struct psi *psi, struct history_record *ret)
 {
 	static const unsigned row[CLASSES] = {
-		[CLASS_ANON] = STAT_ANON,     [CLASS_HEAP] = STAT_HEAP,
-		[CLASS_STACK] = STAT_STACK,   [CLASS_SHMEM] = STAT_SHMEM,
-		[CLASS_PINNED] = STAT_PINNED, [CLASS_OBSERVED] = STAT_OBSERVED};
+		[CLASS_ANON] = STAT_ANON,   [CLASS_HEAP] = STAT_HEAP,	  [CLASS_STACK] = STAT_STACK,
+		[CLASS_SHMEM] = STAT_SHMEM, [CLASS_PINNED] = STAT_PINNED, [CLASS_OBSERVED] = STAT_OBSERVED
+	};
 	struct limits *l = &s->seg.limits->limits[RESOURCE_MEMORY][group];
 	struct pool *pool = pool_of(&s->seg, RESOURCE_MEMORY, group);
 
-	*ret = (struct history_record){.group = group,
-				       .generation = s->seg.limits->group[group].generation};
+	*ret = (struct history_record){ .group = group, .generation = s->seg.limits->group[group].generation };
 	for (unsigned c = 0; c < CLASSES; c++)
 		ret->class[c] = pages(stat[row[c]]);
-	ret->class[CLASS_SWAP] =
-		pages(pool_usage(mc_load_relaxed(&pool_of(&s->seg, RESOURCE_SWAP, group)->word)));
+	ret->class[CLASS_SWAP] = pages(pool_usage(mc_load_relaxed(&pool_of(&s->seg, RESOURCE_SWAP, group)->word)));
 	ret->max = pages(mc_load_relaxed(&l->max));
 	ret->high = pages(mc_load_relaxed(&l->high));
 	ret->low = pages(mc_load_relaxed(&l->low));
@@ -271,8 +254,7 @@ static void forget_group(struct served *s, uint16_t group, uint64_t now_ns)
 
 	if (!h->path[group])
 		return;
-	if (!h->last[group]
-		     .is_transient) /* those of every `memctl run` would crowd out what matters */
+	if (!h->last[group].is_transient) /* those of every `memctl run` would crowd out what matters */
 		tell(s, h->path[group], HISTORY_REMOVED, 1, "", now_ns);
 	free(h->path[group]);
 	h->path[group] = NULL;
@@ -288,7 +270,7 @@ static void meet_group(struct served *s, uint16_t group, uint32_t generation, ui
 	h->path[group] = strdup(path);
 	if (!h->path[group])
 		return;
-	h->last[group] = (struct history_record){.group = group, .generation = generation};
+	h->last[group] = (struct history_record){ .group = group, .generation = generation };
 	h->last[group].is_transient = s->seg.limits->group[group].transient;
 	h->met[group] = generation + 1;
 	if (group != GROUP_ROOT && h->looked_ns && !h->last[group].is_transient)
@@ -308,8 +290,7 @@ static void meet_early(struct served *s, uint16_t group, uint64_t now_ns)
 	memset(h->event_local[group], 0, sizeof(h->event_local[group]));
 }
 
-void history_tell(struct served *s, uint16_t group, enum history_kind kind, uint32_t count,
-		  const char *text)
+void history_tell(struct served *s, uint16_t group, enum history_kind kind, uint32_t count, const char *text)
 {
 	uint64_t now_ns = s->daemon->world->now_ns();
 	char path[GROUP_PATH_MAX];
@@ -343,8 +324,7 @@ static void look_after(struct served *s, uint16_t group, uint64_t now_ns)
 	h->met[group] = generation + 1;
 }
 
-static void look_at(struct served *s, uint16_t group, const struct history_record *now,
-		    uint64_t now_ns)
+static void look_at(struct served *s, uint16_t group, const struct history_record *now, uint64_t now_ns)
 {
 	struct history *h = s->history;
 	struct history_record *last = &h->last[group];
@@ -426,9 +406,7 @@ void history_note(struct served *s)
 	loop_rearm(s->daemon);
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------------------- */
 
 /* A cursor is the level, the coarsest first, and a record's number in it; the present is behind all
  * levels. */
@@ -479,9 +457,7 @@ const struct history_event *history_next_event(const struct served *s, uint64_t 
 	return &m->event[((*at)++ - 1) % HISTORY_EVENTS_MAX];
 }
 
-/* ---- the file
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- the file -------------------------------------------------------------------------------------------- */
 
 /* A file that the next daemon finds; where there is no room, memory of our own. */
 static struct history_map *map_file(const struct served *s)
@@ -493,8 +469,7 @@ static struct history_map *map_file(const struct served *s)
 	(void)snprintf(path, sizeof(path), "%s/" HISTORY_NAME, s->seg.dir);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd >= 0 && ftruncate(fd, sizeof(struct history_map)) == 0)
-		map = mmap(NULL, sizeof(struct history_map), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-			   0);
+		map = mmap(NULL, sizeof(struct history_map), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (fd >= 0)
 		(void)close(fd);
 	if (map == MAP_FAILED)
@@ -524,8 +499,7 @@ int history_open(struct served *s)
 		free(h);
 		return -ENOMEM;
 	}
-	if (h->map->magic != HISTORY_MAGIC || h->map->size != sizeof(*h->map) ||
-	    h->map->instance != instance)
+	if (h->map->magic != HISTORY_MAGIC || h->map->size != sizeof(*h->map) || h->map->instance != instance)
 		begin_anew(h->map, instance);
 	s->history = h;
 	return 0;

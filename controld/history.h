@@ -19,10 +19,10 @@
 
 #include <stdbool.h>
 
-#define HISTORY_NAME       "history"
-#define HISTORY_LEVELS     3
+#define HISTORY_NAME "history"
+#define HISTORY_LEVELS 3
 #define HISTORY_EVENTS_MAX 1024u
-#define HISTORY_TEXT_MAX   2000
+#define HISTORY_TEXT_MAX 2000
 
 struct snapshot;
 
@@ -45,7 +45,7 @@ enum history_kind {
 #undef EVENT
 	HISTORY_MADE, /* the first that is not an event of memory.events */
 	HISTORY_REMOVED,
-	HISTORY_LIMIT,  /* text: "memory.max 64.0 MiB, was max" */
+	HISTORY_LIMIT,	/* text: "memory.max 64.0 MiB, was max" */
 	HISTORY_REPORT, /* text: of a kill */
 };
 
@@ -53,7 +53,7 @@ struct history_event {
 	uint64_t number; /* 1, 2, ...; 0: empty */
 	uint64_t at_ns;
 	uint32_t kind;
-	uint32_t count;     /* how often, since it was told last */
+	uint32_t count;	    /* how often, since it was told last */
 	uint32_t path_size; /* with its 0 */
 	uint32_t unused;
 	char text[HISTORY_TEXT_MAX]; /* the group's path, then what there is to say */
@@ -70,8 +70,7 @@ int history_open(struct served *s);
 void history_close(struct served *s);
 
 /* Tells of an event; to the log too, where it is one for people. */
-void history_tell(struct served *s, uint16_t group, enum history_kind kind, uint32_t count,
-		  const char *text);
+void history_tell(struct served *s, uint16_t group, enum history_kind kind, uint32_t count, const char *text);
 
 /* The record behind cursor *at (0: the oldest) of a group, in order; moves the cursor past it.
  * False: no more. The last is the present state. */

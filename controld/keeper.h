@@ -14,7 +14,7 @@
 
 #include <sys/types.h>
 
-#define KEEPER_NAME	 "keeper.sock"
+#define KEEPER_NAME "keeper.sock"
 #define KEEPER_LISTENING 3 /* its only descriptor when it starts */
 
 /* Is given a connection that was kept; it is its own from then on. */

@@ -22,8 +22,7 @@ static const struct key keys[] = {
 
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 
-_Static_assert(KEYS <= sizeof(((struct key_changes *)0)->change) /
-			       sizeof(((struct key_changes *)0)->change[0]),
+_Static_assert(KEYS <= sizeof(((struct key_changes *)0)->change) / sizeof(((struct key_changes *)0)->change[0]),
 	       "all keys can be set at once");
 
 const struct key *key_table(size_t *ret_count)
@@ -40,8 +39,7 @@ const struct key *key_find(const char *name)
 	return NULL;
 }
 
-int key_find_for(const char *name, enum key_access access, const struct key **ret,
-		 struct complaint *why)
+int key_find_for(const char *name, enum key_access access, const struct key **ret, struct complaint *why)
 {
 	const struct key *k = key_find(name);
 
@@ -53,14 +51,12 @@ int key_find_for(const char *name, enum key_access access, const struct key **re
 	if (k->access == KEY_NO)
 		return complain(why, -EOPNOTSUPP, "no %s: %s", k->name, k->sentence);
 	if (!(k->access & access))
-		return complain(why, -EINVAL, "%s can only be %s", k->name,
-				access == KEY_W ? "read" : "written");
+		return complain(why, -EINVAL, "%s can only be %s", k->name, access == KEY_W ? "read" : "written");
 	*ret = k;
 	return 0;
 }
 
-json_t *key_get(const struct key *k, const struct served *s, uint16_t group,
-		const struct snapshot *snap)
+json_t *key_get(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	return k->kind->get(k, s, group, snap);
 }
@@ -79,8 +75,7 @@ static int check_one(const struct served *s, uint16_t group, const char *name, c
 	if (json_is_string(value))
 		return k->kind->parse(k, s, group, json_string_value(value), parsed, why);
 	if (!json_is_integer(value))
-		return complain(why, -EINVAL, "the value of %s must be a string or a whole number",
-				name);
+		return complain(why, -EINVAL, "the value of %s must be a string or a whole number", name);
 	(void)snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
 	return k->kind->parse(k, s, group, number, parsed, why);
 }
@@ -93,14 +88,11 @@ int key_check(const struct served *s, uint16_t group, const json_t *values, stru
 	int err = 0;
 
 	ret->count = 0;
-	json_object_foreach((json_t *)values, name, value)
-		if (!err)
-			err = check_one(s, group, name, value, ret, why);
+	json_object_foreach((json_t *)values, name, value) if (!err) err = check_one(s, group, name, value, ret, why);
 	return err;
 }
 
-int key_apply(struct served *s, uint16_t group, const struct key_changes *changes,
-	      struct complaint *why)
+int key_apply(struct served *s, uint16_t group, const struct key_changes *changes, struct complaint *why)
 {
 	int err = 0;
 

@@ -44,15 +44,13 @@ struct key {
 
 /* What a kind can do; the rows of the table share them. */
 struct key_kind {
-	json_t *(*get)(const struct key *k, const struct served *s, uint16_t group,
-		       const struct snapshot *snap);
+	json_t *(*get)(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap);
 	/* Text to value, everything checked that can be: afterwards only -EBUSY can happen.
 	 * `group` is GROUP_NIL for one that is to be made. */
-	int (*parse)(const struct key *k, const struct served *s, uint16_t group, const char *text,
-		     uint64_t *ret_value, struct complaint *why);
-	/* 0 or -EBUSY. */
-	int (*apply)(const struct key *k, struct served *s, uint16_t group, uint64_t value,
+	int (*parse)(const struct key *k, const struct served *s, uint16_t group, const char *text, uint64_t *ret_value,
 		     struct complaint *why);
+	/* 0 or -EBUSY. */
+	int (*apply)(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why);
 	bool may_fail; /* apply: such keys go first */
 	/* Pages that are to come back for this value; NULL: none ever. */
 	uint64_t (*excess)(const struct key *k, const struct served *s, uint16_t group, uint64_t value);
@@ -67,11 +65,9 @@ const struct key *key_find(const char *name);
 
 /* The key for reading or writing, or a complaint: unknown (-ENOENT), not for this (-EINVAL), not
  * in this version (-EOPNOTSUPP). */
-int key_find_for(const char *name, enum key_access access, const struct key **ret,
-		 struct complaint *why);
+int key_find_for(const char *name, enum key_access access, const struct key **ret, struct complaint *why);
 
-json_t *key_get(const struct key *k, const struct served *s, uint16_t group,
-		const struct snapshot *snap);
+json_t *key_get(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap);
 
 /* Checked values, ready to be set. */
 struct key_changes {
@@ -87,8 +83,7 @@ int key_check(const struct served *s, uint16_t group, const json_t *values, stru
 	      struct complaint *why);
 
 /* Sets what was checked, all or nothing. -EBUSY: a v1 limit below usage. */
-int key_apply(struct served *s, uint16_t group, const struct key_changes *changes,
-	      struct complaint *why);
+int key_apply(struct served *s, uint16_t group, const struct key_changes *changes, struct complaint *why);
 
 /* A number of pages in bytes. */
 json_t *key_bytes(uint64_t pages);

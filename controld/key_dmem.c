@@ -14,7 +14,7 @@
 /* A value to be set carries its region: region(8) | units(56). Region 0 is every one, and those to
  * come. */
 #define VALUE_REGION_SHIFT 56
-#define VALUE_UNITS        ((1ull << VALUE_REGION_SHIFT) - 1)
+#define VALUE_UNITS ((1ull << VALUE_REGION_SHIFT) - 1)
 
 _Static_assert(PAGES_MAX <= VALUE_UNITS, "a limit fits beside its region");
 
@@ -28,24 +28,20 @@ static void put(json_t *table, const char *name, json_t *value)
 	(void)json_object_set_new(table, name, value);
 }
 
-typedef json_t *region_value(const struct key *k, const struct served *s, unsigned region,
-			     uint16_t group);
+typedef json_t *region_value(const struct key *k, const struct served *s, unsigned region, uint16_t group);
 
 static json_t *each(const struct key *k, const struct served *s, uint16_t group, region_value *of)
 {
 	json_t *table = json_object();
 
-	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX;
-	     r = region_next(&s->seg, r + 1))
+	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX; r = region_next(&s->seg, r + 1))
 		put(table, region_name(&s->seg, r), of(k, s, r, group));
 	return table;
 }
 
-/* ---- which region
- * ------------------------------------------------------------------------------------------- */
+/* ---- which region ---------------------------------------------------------------------------------------- */
 
-static int complain_region(const struct served *s, const char *text, size_t n,
-			   struct complaint *why)
+static int complain_region(const struct served *s, const char *text, size_t n, struct complaint *why)
 {
 	unsigned r = region_next(&s->seg, 0);
 
@@ -55,15 +51,13 @@ static int complain_region(const struct served *s, const char *text, size_t n,
 				"'all' holds for "
 				"those to come, too",
 				(int)n, text);
-	return complain(
-		why, -ENODEV,
-		"no region '%.*s': there are %s and others that 'memctl get / dmem.capacity' names",
-		(int)n, text, region_name(&s->seg, r));
+	return complain(why, -ENODEV,
+			"no region '%.*s': there are %s and others that 'memctl get / dmem.capacity' names", (int)n,
+			text, region_name(&s->seg, r));
 }
 
 /* The first word of *text. Region 0: all. */
-static int parse_region(const struct served *s, const char **text, unsigned *ret,
-			struct complaint *why)
+static int parse_region(const struct served *s, const char **text, unsigned *ret, struct complaint *why)
 {
 	const char *word = *text + strspn(*text, " \t\n");
 	size_t n = strcspn(word, " \t\n");
@@ -80,28 +74,24 @@ static int parse_region(const struct served *s, const char **text, unsigned *ret
 	return complain_region(s, word, n, why);
 }
 
-/* ---- capacity, usage, peak
- * ------------------------------------------------------------------------------------ */
+/* ---- capacity, usage, peak ------------------------------------------------------------------------------- */
 
-static json_t *capacity_of(const struct key *k, const struct served *s, unsigned region,
-			   uint16_t group)
+static json_t *capacity_of(const struct key *k, const struct served *s, unsigned region, uint16_t group)
 {
 	(void)k, (void)group;
 	return json_integer((json_int_t)region_capacity(&s->seg, region));
 }
 
-static json_t *get_capacity(const struct key *k, const struct served *s, uint16_t group,
-			    const struct snapshot *snap)
+static json_t *get_capacity(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)snap;
 	return each(k, s, group, capacity_of);
 }
 
-const struct key_kind key_kind_dmem_capacity = {.get = get_capacity};
+const struct key_kind key_kind_dmem_capacity = { .get = get_capacity };
 
 /* Without stocks, which nobody holds yet. */
-static json_t *current_of(const struct key *k, const struct served *s, unsigned region,
-			  uint16_t group)
+static json_t *current_of(const struct key *k, const struct served *s, unsigned region, uint16_t group)
 {
 	struct snapshot snap;
 	json_t *value;
@@ -114,18 +104,16 @@ static json_t *current_of(const struct key *k, const struct served *s, unsigned 
 	return value;
 }
 
-static json_t *get_current(const struct key *k, const struct served *s, uint16_t group,
-			   const struct snapshot *snap)
+static json_t *get_current(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)snap;
 	return each(k, s, group, current_of);
 }
 
-const struct key_kind key_kind_dmem_current = {.get = get_current};
+const struct key_kind key_kind_dmem_current = { .get = get_current };
 
 /* "<region>.context": found by members, see device/cuda_overhead.c. */
-static json_t *get_stat(const struct key *k, const struct served *s, uint16_t group,
-			const struct snapshot *unused)
+static json_t *get_stat(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *unused)
 {
 	json_t *table = json_object();
 	char field[REGION_NAME_MAX + 32];
@@ -142,7 +130,7 @@ static json_t *get_stat(const struct key *k, const struct served *s, uint16_t gr
 	return table;
 }
 
-const struct key_kind key_kind_dmem_stat = {.get = get_stat};
+const struct key_kind key_kind_dmem_stat = { .get = get_stat };
 
 static json_t *peak_of(const struct key *k, const struct served *s, unsigned region, uint16_t group)
 {
@@ -150,8 +138,7 @@ static json_t *peak_of(const struct key *k, const struct served *s, unsigned reg
 	return bytes(mc_load_relaxed(&pool_of(&s->seg, region, group)->peak));
 }
 
-static json_t *get_peak(const struct key *k, const struct served *s, uint16_t group,
-			const struct snapshot *snap)
+static json_t *get_peak(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)snap;
 	return each(k, s, group, peak_of);
@@ -176,14 +163,12 @@ static void reset_one(struct served *s, unsigned region, uint16_t group)
 	mc_store_relaxed(&pool->peak, pool_usage(mc_load_full(&pool->word)));
 }
 
-static int reset_peak(const struct key *k, struct served *s, uint16_t group, uint64_t value,
-		      struct complaint *why)
+static int reset_peak(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
 {
 	unsigned region = (unsigned)(value >> VALUE_REGION_SHIFT);
 
 	(void)k, (void)why;
-	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX;
-	     r = region_next(&s->seg, r + 1))
+	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX; r = region_next(&s->seg, r + 1))
 		if (region == 0 || region == r)
 			reset_one(s, r, group);
 	return 0;
@@ -195,17 +180,14 @@ const struct key_kind key_kind_dmem_peak = {
 	.apply = reset_peak,
 };
 
-/* ---- limits
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- limits ---------------------------------------------------------------------------------------------- */
 
 static mc_word *limit_word(const struct served *s, unsigned region, uint16_t group, int which)
 {
 	return key_limit_word(&s->seg.limits->limits[region][group], which);
 }
 
-static json_t *limit_of(const struct key *k, const struct served *s, unsigned region,
-			uint16_t group)
+static json_t *limit_of(const struct key *k, const struct served *s, unsigned region, uint16_t group)
 {
 	uint64_t units = mc_load_relaxed(limit_word(s, region, group, k->parameter));
 
@@ -213,8 +195,7 @@ static json_t *limit_of(const struct key *k, const struct served *s, unsigned re
 }
 
 /* "all" is shown where it stands for regions to come. */
-static json_t *get_limit(const struct key *k, const struct served *s, uint16_t group,
-			 const struct snapshot *snap)
+static json_t *get_limit(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	json_t *table = each(k, s, group, limit_of);
 	unsigned all;
@@ -225,16 +206,15 @@ static json_t *get_limit(const struct key *k, const struct served *s, uint16_t g
 	return table;
 }
 
-static int parse_limit(const struct key *k, const struct served *s, uint16_t group,
-		       const char *text, uint64_t *ret_value, struct complaint *why)
+static int parse_limit(const struct key *k, const struct served *s, uint16_t group, const char *text,
+		       uint64_t *ret_value, struct complaint *why)
 {
 	unsigned region = 0;
 	uint64_t units = 0;
 	int err = 0;
 
 	if (group == GROUP_ROOT && (k->parameter == LIMIT_MIN || k->parameter == LIMIT_LOW))
-		return complain(why, -EINVAL,
-				"the root has no %s: there is nobody to protect it from", k->name);
+		return complain(why, -EINVAL, "the root has no %s: there is nobody to protect it from", k->name);
 	if (strpbrk(text + strspn(text, " \t\n"), " \t\n") == NULL)
 		return complain(why, -EINVAL,
 				"'%.60s' is not for %s: a region and a size, such as \"gpu0 1G\" "
@@ -272,8 +252,7 @@ static void ask_for_excess(const struct served *s, unsigned region, uint16_t gro
 }
 
 /* As memory's: the limit is written, then usage can be read [O3]. */
-static void set_one(const struct key *k, struct served *s, unsigned region, uint16_t group,
-		    uint64_t units)
+static void set_one(const struct key *k, struct served *s, unsigned region, uint16_t group, uint64_t units)
 {
 	mc_store_full(limit_word(s, region, group, k->parameter), units);
 	if (k->parameter == LIMIT_MAX && pool_is_tight(&s->seg, region, group, 0))
@@ -282,8 +261,7 @@ static void set_one(const struct key *k, struct served *s, unsigned region, uint
 		ask_for_excess(s, region, group, units);
 }
 
-static int set_all(const struct key *k, struct served *s, uint16_t group, uint64_t units,
-		   struct complaint *why)
+static int set_all(const struct key *k, struct served *s, uint16_t group, uint64_t units, struct complaint *why)
 {
 	unsigned all = 0;
 	int err = region_register(&s->seg, REGION_ALL, "", 0, &all);
@@ -291,14 +269,12 @@ static int set_all(const struct key *k, struct served *s, uint16_t group, uint64
 	if (err)
 		return complain(why, err, "no more regions can be registered");
 	set_one(k, s, all, group, units);
-	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX;
-	     r = region_next(&s->seg, r + 1))
+	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX; r = region_next(&s->seg, r + 1))
 		set_one(k, s, r, group, units);
 	return 0;
 }
 
-static int apply_limit(const struct key *k, struct served *s, uint16_t group, uint64_t value,
-		       struct complaint *why)
+static int apply_limit(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
 {
 	unsigned region = (unsigned)(value >> VALUE_REGION_SHIFT);
 	int err = 0;
@@ -319,9 +295,7 @@ const struct key_kind key_kind_dmem_limit = {
 	.may_fail = true,
 };
 
-/* ---- events, pressure, view
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- events, pressure, view ------------------------------------------------------------------------------ */
 
 static void put_events(json_t *table, const struct served *s, unsigned region, uint16_t group)
 {
@@ -339,19 +313,17 @@ static void put_events(json_t *table, const struct served *s, unsigned region, u
 	}
 }
 
-static json_t *get_events(const struct key *k, const struct served *s, uint16_t group,
-			  const struct snapshot *snap)
+static json_t *get_events(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	json_t *table = json_object();
 
 	(void)k, (void)snap;
-	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX;
-	     r = region_next(&s->seg, r + 1))
+	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX; r = region_next(&s->seg, r + 1))
 		put_events(table, s, r, group);
 	return table;
 }
 
-const struct key_kind key_kind_dmem_events = {.get = get_events};
+const struct key_kind key_kind_dmem_events = { .get = get_events };
 
 /* "REGION.some" and "REGION.full", each with the rest of the line. */
 static void put_pressure(json_t *table, const struct served *s, unsigned region, uint16_t group)
@@ -369,22 +341,19 @@ static void put_pressure(json_t *table, const struct served *s, unsigned region,
 	}
 }
 
-static json_t *get_pressure(const struct key *k, const struct served *s, uint16_t group,
-			    const struct snapshot *snap)
+static json_t *get_pressure(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	json_t *table = json_object();
 
 	(void)k, (void)snap;
-	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX;
-	     r = region_next(&s->seg, r + 1))
+	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX; r = region_next(&s->seg, r + 1))
 		put_pressure(table, s, r, group);
 	return table;
 }
 
-const struct key_kind key_kind_dmem_pressure = {.get = get_pressure};
+const struct key_kind key_kind_dmem_pressure = { .get = get_pressure };
 
-static json_t *get_view(const struct key *k, const struct served *s, uint16_t group,
-			const struct snapshot *snap)
+static json_t *get_view(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)k, (void)snap;
 	return json_string(s->seg.limits->group[group].view == VIEW_REAL ? "real" : "virtual");
@@ -395,14 +364,12 @@ static int parse_view(const struct key *k, const struct served *s, uint16_t grou
 {
 	(void)s, (void)group;
 	if (strcmp(text, "virtual") != 0 && strcmp(text, "real") != 0)
-		return complain(why, -EINVAL, "'%.60s' is not for %s: virtual or real", text,
-				k->name);
+		return complain(why, -EINVAL, "'%.60s' is not for %s: virtual or real", text, k->name);
 	*ret_value = text[0] == 'r' ? VIEW_REAL : VIEW_VIRTUAL;
 	return 0;
 }
 
-static int apply_view(const struct key *k, struct served *s, uint16_t group, uint64_t value,
-		      struct complaint *why)
+static int apply_view(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
 {
 	(void)k, (void)why;
 	s->seg.limits->group[group].view = (uint8_t)value;

@@ -28,8 +28,7 @@ static struct pool *memory_pool(const struct served *s, uint16_t group)
 
 /* ---- usage, peak, failcnt -------------------------------------------------------------------- */
 
-static json_t *get_usage(const struct key *k, const struct served *s, uint16_t group,
-			 const struct snapshot *snap)
+static json_t *get_usage(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)k, (void)s;
 	return key_bytes(snapshot_current(&snap->pool[group]));
@@ -37,8 +36,7 @@ static json_t *get_usage(const struct key *k, const struct served *s, uint16_t g
 
 const struct key_kind key_kind_usage = { .get = get_usage };
 
-static json_t *get_peak(const struct key *k, const struct served *s, uint16_t group,
-			const struct snapshot *snap)
+static json_t *get_peak(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)k, (void)s;
 	return key_bytes(snap->pool[group].peak);
@@ -52,8 +50,7 @@ void key_reset_peak(const struct served *s, unsigned resource, uint16_t group)
 	mc_store_relaxed(&pool->peak, pool_usage(mc_load_full(&pool->word)));
 }
 
-static int reset_peak(const struct key *k, struct served *s, uint16_t group, uint64_t value,
-		      struct complaint *why)
+static int reset_peak(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
 {
 	(void)k, (void)value, (void)why;
 	key_reset_peak(s, RESOURCE_MEMORY, group);
@@ -74,15 +71,13 @@ static mc_word *failcnt_at(const struct key *k, const struct served *s, uint16_t
 	return k->parameter ? &pool->memsw_failcnt : &pool->failcnt;
 }
 
-static json_t *get_failcnt(const struct key *k, const struct served *s, uint16_t group,
-			   const struct snapshot *snap)
+static json_t *get_failcnt(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)snap;
 	return json_integer((json_int_t)mc_load_relaxed(failcnt_at(k, s, group)));
 }
 
-static int reset_failcnt(const struct key *k, struct served *s, uint16_t group, uint64_t value,
-			 struct complaint *why)
+static int reset_failcnt(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
 {
 	(void)value, (void)why;
 	mc_store_relaxed(failcnt_at(k, s, group), 0);
@@ -105,27 +100,24 @@ static mc_word *limit_word(const struct served *s, uint16_t group, int which)
 	return which == LIMIT_MAX && mc_load_relaxed(&l->memsw) ? &l->told_max : key_limit_word(l, which);
 }
 
-static json_t *get_limit(const struct key *k, const struct served *s, uint16_t group,
-			 const struct snapshot *snap)
+static json_t *get_limit(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)snap;
 	return key_limit(mc_load_relaxed(limit_word(s, group, k->parameter)));
 }
 
-static int parse_limit(const struct key *k, const struct served *s, uint16_t group,
-		       const char *text, uint64_t *ret_value, struct complaint *why)
+static int parse_limit(const struct key *k, const struct served *s, uint16_t group, const char *text,
+		       uint64_t *ret_value, struct complaint *why)
 {
 	(void)s;
 	if (group == GROUP_ROOT && (k->parameter == LIMIT_MIN || k->parameter == LIMIT_LOW))
-		return complain(why, -EINVAL,
-				"the root has no %s: there is nobody to protect it from", k->name);
+		return complain(why, -EINVAL, "the root has no %s: there is nobody to protect it from", k->name);
 	return key_parse_size(k, text, "max", ret_value, why);
 }
 
 /* The limit is written, then usage can be read [O3]: who charges meanwhile sees the limit, or is
  * seen. Stocks above a limit that has become tight go back, as in the kernel. */
-static int apply_limit(const struct key *k, struct served *s, uint16_t group, uint64_t value,
-		       struct complaint *why)
+static int apply_limit(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
 {
 	(void)why;
 	mc_store_full(limit_word(s, group, k->parameter), value);
@@ -160,8 +152,7 @@ const struct key_kind key_kind_limit = {
 	.excess = excess_of_limit,
 };
 
-static json_t *get_limit_v1(const struct key *k, const struct served *s, uint16_t group,
-			    const struct snapshot *snap)
+static json_t *get_limit_v1(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)snap;
 	return key_bytes(mc_load_relaxed(limit_word(s, group, k->parameter)));
@@ -176,26 +167,25 @@ static int complain_busy(const struct key *k, uint64_t value, uint64_t usage, st
 			(unsigned long long)(usage << MC_PAGE_SHIFT));
 }
 
-static int parse_limit_v1(const struct key *k, const struct served *s, uint16_t group,
-			  const char *text, uint64_t *ret_value, struct complaint *why)
+static int parse_limit_v1(const struct key *k, const struct served *s, uint16_t group, const char *text,
+			  uint64_t *ret_value, struct complaint *why)
 {
 	(void)s;
 	if (group == GROUP_ROOT && k->parameter == LIMIT_MAX)
-		return complain(why, -EINVAL, "the root has no %s, as in cgroup v1; set memory.max",
-				k->name);
+		return complain(why, -EINVAL, "the root has no %s, as in cgroup v1; set memory.max", k->name);
 	return key_parse_size(k, text, "-1", ret_value, why);
 }
 
 /* As page_counter_set_max, with one drain: the old limit stays when usage is above the new one. */
-static int apply_limit_v1(const struct key *k, struct served *s, uint16_t group, uint64_t value,
-			  struct complaint *why)
+static int apply_limit_v1(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
 {
 	mc_word *limit = limit_word(s, group, k->parameter);
 	uint64_t old = mc_load_relaxed(limit);
 	uint64_t usage;
 
 	if (k->parameter == LIMIT_MAX && value > swap_memsw_limit(s, group))
-		return complain(why, -EINVAL, "%s cannot be above memory.memsw.limit_in_bytes, as in cgroup v1", k->name);
+		return complain(why, -EINVAL, "%s cannot be above memory.memsw.limit_in_bytes, as in cgroup v1",
+				k->name);
 	mc_store_full(limit, value);
 	swap_tighten(s, group);
 	if (k->parameter == LIMIT_SOFT)
@@ -269,16 +259,14 @@ static bool is_word(const char *text, const char *word)
 	return strncmp(text, word, n) == 0 && text[n + strspn(text + n, SPACE)] == 0;
 }
 
-static json_t *get_charge_mode(const struct key *k, const struct served *s, uint16_t group,
-			       const struct snapshot *snap)
+static json_t *get_charge_mode(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)k, (void)snap;
-	return json_string(s->seg.limits->group[group].charge_mode == CHARGE_COMMIT ? "commit"
-										    : "resident");
+	return json_string(s->seg.limits->group[group].charge_mode == CHARGE_COMMIT ? "commit" : "resident");
 }
 
-static int parse_charge_mode(const struct key *k, const struct served *s, uint16_t group,
-			     const char *text, uint64_t *ret_value, struct complaint *why)
+static int parse_charge_mode(const struct key *k, const struct served *s, uint16_t group, const char *text,
+			     uint64_t *ret_value, struct complaint *why)
 {
 	(void)s, (void)group;
 	if (!is_word(text, "commit") && !is_word(text, "resident"))
@@ -302,8 +290,7 @@ const struct key_kind key_kind_charge_mode = {
 	.apply = apply_charge_mode,
 };
 
-static json_t *get_oom_policy(const struct key *k, const struct served *s, uint16_t group,
-			      const struct snapshot *snap)
+static json_t *get_oom_policy(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	static const char *const names[] = { "fail", "kill", "wait" };
 
@@ -311,8 +298,8 @@ static json_t *get_oom_policy(const struct key *k, const struct served *s, uint1
 	return json_string(names[s->seg.limits->group[group].oom_policy % 3]);
 }
 
-static int parse_oom_policy(const struct key *k, const struct served *s, uint16_t group,
-			    const char *text, uint64_t *ret_value, struct complaint *why)
+static int parse_oom_policy(const struct key *k, const struct served *s, uint16_t group, const char *text,
+			    uint64_t *ret_value, struct complaint *why)
 {
 	(void)s, (void)group;
 	if (is_word(text, "fail"))
@@ -381,14 +368,12 @@ static int parse_int(const char *text, uint64_t *ret)
 static bool is_under_oom(const struct served *s, uint16_t group)
 {
 	for (; group != GROUP_NIL; group = group_parent(&s->seg, group))
-		if (s->seg.limits->group[group].oom_policy == OOM_WAIT &&
-		    mc_load_full(&memory_pool(s, group)->waited))
+		if (s->seg.limits->group[group].oom_policy == OOM_WAIT && mc_load_full(&memory_pool(s, group)->waited))
 			return true;
 	return false;
 }
 
-static json_t *get_oom_control(const struct key *k, const struct served *s, uint16_t group,
-			       const struct snapshot *snap)
+static json_t *get_oom_control(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)k, (void)snap;
 	return json_pack("{s:i, s:i, s:I}", "oom_kill_disable", s->seg.limits->group[group].oom_policy == OOM_WAIT,
@@ -465,8 +450,7 @@ static const struct {
 	[NUMBER_HIERARCHY] = { 1, 1 },
 };
 
-static json_t *get_number(const struct key *k, const struct served *s, uint16_t group,
-			  const struct snapshot *snap)
+static json_t *get_number(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	const uint8_t *at = number_at(s, group, k->parameter);
 
@@ -474,8 +458,8 @@ static json_t *get_number(const struct key *k, const struct served *s, uint16_t 
 	return json_integer(at ? *at : 1);
 }
 
-static int parse_number(const struct key *k, const struct served *s, uint16_t group,
-			const char *text, uint64_t *ret_value, struct complaint *why)
+static int parse_number(const struct key *k, const struct served *s, uint16_t group, const char *text,
+			uint64_t *ret_value, struct complaint *why)
 {
 	uint64_t least = number_range[k->parameter].least;
 	uint64_t most = number_range[k->parameter].most;
@@ -486,14 +470,13 @@ static int parse_number(const struct key *k, const struct served *s, uint16_t gr
 	if (!err && (value < least || value > most))
 		err = -EINVAL;
 	if (err)
-		return complain(why, err, "'%.60s' is not for %s: a whole number from %u to %u",
-				text, k->name, (unsigned)least, (unsigned)most);
+		return complain(why, err, "'%.60s' is not for %s: a whole number from %u to %u", text, k->name,
+				(unsigned)least, (unsigned)most);
 	*ret_value = value;
 	return 0;
 }
 
-static int apply_number(const struct key *k, struct served *s, uint16_t group, uint64_t value,
-			struct complaint *why)
+static int apply_number(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
 {
 	uint8_t *at = number_at(s, group, k->parameter);
 
@@ -522,8 +505,7 @@ static void put_pages(json_t *table, const char *name, uint64_t pages)
 	put(table, name, pages < PAGES_MAX ? pages << MC_PAGE_SHIFT : 0);
 }
 
-static json_t *get_events(const struct key *k, const struct served *s, uint16_t group,
-			  const struct snapshot *snap)
+static json_t *get_events(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	const struct pool *pool = memory_pool(s, group);
 	const mc_word *event = k->parameter ? pool->event_local : pool->event;
@@ -538,20 +520,17 @@ static json_t *get_events(const struct key *k, const struct served *s, uint16_t 
 
 const struct key_kind key_kind_events = { .get = get_events };
 
-static void sum_overs(const struct served *s, uint16_t group, const struct snapshot *snap,
-		      uint64_t *ret_sum)
+static void sum_overs(const struct served *s, uint16_t group, const struct snapshot *snap, uint64_t *ret_sum)
 {
 	for (uint32_t g = 0; g < snap->groups; g++) {
-		if (group_state(&s->seg, (uint16_t)g) != GROUP_LIVE ||
-		    !group_is_within(&s->seg, (uint16_t)g, group))
+		if (group_state(&s->seg, (uint16_t)g) != GROUP_LIVE || !group_is_within(&s->seg, (uint16_t)g, group))
 			continue;
 		for (unsigned i = 0; i < OVERS; i++)
 			ret_sum[i] += mc_load_relaxed(&memory_pool(s, (uint16_t)g)->over[i]);
 	}
 }
 
-static json_t *get_stat(const struct key *k, const struct served *s, uint16_t group,
-			const struct snapshot *snap)
+static json_t *get_stat(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	uint64_t over[OVERS] = { 0 }, row[STATS];
 	json_t *table = json_object();

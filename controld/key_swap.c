@@ -22,22 +22,18 @@ static struct pool *memory_pool(const struct served *s, uint16_t group)
 	return pool_of(&s->seg, RESOURCE_MEMORY, group);
 }
 
-/* ---- swap
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- swap ------------------------------------------------------------------------------------------------ */
 
-static json_t *get_usage(const struct key *k, const struct served *s, uint16_t group,
-			 const struct snapshot *snap)
+static json_t *get_usage(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)k, (void)snap;
 	return key_bytes(swap_used(s, group));
 }
 
-const struct key_kind key_kind_swap_usage = {.get = get_usage};
+const struct key_kind key_kind_swap_usage = { .get = get_usage };
 
 /* A stock is usage for a moment: the counter's peak may be some pages more than was ever used. */
-static json_t *get_peak(const struct key *k, const struct served *s, uint16_t group,
-			const struct snapshot *snap)
+static json_t *get_peak(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	uint64_t peak = mc_load_relaxed(&swap_pool(s, group)->peak), used = swap_used(s, group);
 
@@ -45,8 +41,7 @@ static json_t *get_peak(const struct key *k, const struct served *s, uint16_t gr
 	return key_bytes(peak > used ? peak : used);
 }
 
-static int reset_peak(const struct key *k, struct served *s, uint16_t group, uint64_t value,
-		      struct complaint *why)
+static int reset_peak(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
 {
 	(void)k, (void)value, (void)why;
 	key_reset_peak(s, RESOURCE_SWAP, group);
@@ -64,23 +59,21 @@ static mc_word *limit_word(const struct served *s, uint16_t group, int which)
 	return key_limit_word(&s->seg.limits->limits[RESOURCE_SWAP][group], which);
 }
 
-static json_t *get_limit(const struct key *k, const struct served *s, uint16_t group,
-			 const struct snapshot *snap)
+static json_t *get_limit(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)snap;
 	return key_limit(mc_load_relaxed(limit_word(s, group, k->parameter)));
 }
 
-static int parse_limit(const struct key *k, const struct served *s, uint16_t group,
-		       const char *text, uint64_t *ret_value, struct complaint *why)
+static int parse_limit(const struct key *k, const struct served *s, uint16_t group, const char *text,
+		       uint64_t *ret_value, struct complaint *why)
 {
 	(void)s, (void)group;
 	return key_parse_size(k, text, "max", ret_value, why);
 }
 
 /* Nothing is brought back from swap for it, as in the kernel. */
-static int apply_limit(const struct key *k, struct served *s, uint16_t group, uint64_t value,
-		       struct complaint *why)
+static int apply_limit(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
 {
 	(void)why;
 	mc_store_full(limit_word(s, group, k->parameter), value);
@@ -95,41 +88,36 @@ const struct key_kind key_kind_swap_limit = {
 
 /* `fail`: all that could not be paged out for a limit; what the machine's swap had no room for is
  * not seen. */
-static json_t *get_events(const struct key *k, const struct served *s, uint16_t group,
-			  const struct snapshot *snap)
+static json_t *get_events(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	const struct pool *pool = swap_pool(s, group);
 
 	(void)k, (void)snap;
-	return json_pack("{s:I, s:I, s:I}", "high",
-			 (json_int_t)mc_load_relaxed(&pool->event[EVENT_HIGH]), "max",
+	return json_pack("{s:I, s:I, s:I}", "high", (json_int_t)mc_load_relaxed(&pool->event[EVENT_HIGH]), "max",
 			 (json_int_t)mc_load_relaxed(&pool->event[EVENT_MAX]), "fail",
 			 (json_int_t)mc_load_relaxed(&pool->event[EVENT_OOM]));
 }
 
-const struct key_kind key_kind_swap_events = {.get = get_events};
+const struct key_kind key_kind_swap_events = { .get = get_events };
 
-/* ---- memory and swap together
- * ----------------------------------------------------------------------------------- */
+/* ---- memory and swap together ---------------------------------------------------------------------------- */
 
 static struct limits *limits_of(const struct served *s, uint16_t group)
 {
 	return &s->seg.limits->limits[RESOURCE_MEMORY][group];
 }
 
-static json_t *get_memsw(const struct key *k, const struct served *s, uint16_t group,
-			 const struct snapshot *snap)
+static json_t *get_memsw(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)k;
 	return key_bytes(snapshot_current(&snap->pool[group]) + swap_used(s, group));
 }
 
-const struct key_kind key_kind_memsw_usage = {.get = get_memsw};
+const struct key_kind key_kind_memsw_usage = { .get = get_memsw };
 
 /* Without a limit nobody keeps it while nobody reads: then it is what memory's peak was with what
  * is in swap now. */
-static json_t *get_memsw_peak(const struct key *k, const struct served *s, uint16_t group,
-			      const struct snapshot *snap)
+static json_t *get_memsw_peak(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	struct pool *pool = memory_pool(s, group);
 	uint64_t now = swap_memsw(s, group), peak = mc_load_relaxed(&pool->memsw_peak);
@@ -156,15 +144,14 @@ const struct key_kind key_kind_memsw_peak = {
 	.apply = reset_memsw_peak,
 };
 
-static json_t *get_memsw_limit(const struct key *k, const struct served *s, uint16_t group,
-			       const struct snapshot *snap)
+static json_t *get_memsw_limit(const struct key *k, const struct served *s, uint16_t group, const struct snapshot *snap)
 {
 	(void)k, (void)snap;
 	return key_bytes(swap_memsw_limit(s, group));
 }
 
-static int parse_memsw_limit(const struct key *k, const struct served *s, uint16_t group,
-			     const char *text, uint64_t *ret_value, struct complaint *why)
+static int parse_memsw_limit(const struct key *k, const struct served *s, uint16_t group, const char *text,
+			     uint64_t *ret_value, struct complaint *why)
 {
 	(void)s;
 	if (group == GROUP_ROOT)
@@ -187,8 +174,7 @@ static void set_memsw(struct served *s, uint16_t group, uint64_t value)
 
 	mc_store_relaxed(&l->told_max, max);
 	mc_store_relaxed(&l->memsw, value >= PAGES_MAX ? 0 : value ? value : 1);
-	mc_store_relaxed(&memory_pool(s, group)->memsw_seen,
-			 mc_load_relaxed(&memory_pool(s, group)->failcnt));
+	mc_store_relaxed(&memory_pool(s, group)->memsw_seen, mc_load_relaxed(&memory_pool(s, group)->failcnt));
 	if (value >= PAGES_MAX)
 		mc_store_full(&l->max, max);
 	else
@@ -206,18 +192,15 @@ static int apply_memsw_limit(const struct key *k, struct served *s, uint16_t gro
 				"that first",
 				k->name);
 	if (usage > value)
-		return complain(
-			why, -EBUSY,
-			"%s cannot go down to %llu: %llu bytes are in use in memory and swap",
-			k->name, (unsigned long long)(value << MC_PAGE_SHIFT),
-			(unsigned long long)(usage << MC_PAGE_SHIFT));
+		return complain(why, -EBUSY, "%s cannot go down to %llu: %llu bytes are in use in memory and swap",
+				k->name, (unsigned long long)(value << MC_PAGE_SHIFT),
+				(unsigned long long)(usage << MC_PAGE_SHIFT));
 	set_memsw(s, group, value);
 	return 0;
 }
 
 /* Only what goes without going to swap makes it less. */
-static uint64_t excess_of_memsw(const struct key *k, const struct served *s, uint16_t group,
-				uint64_t value)
+static uint64_t excess_of_memsw(const struct key *k, const struct served *s, uint16_t group, uint64_t value)
 {
 	uint64_t usage = swap_memsw(s, group);
 
@@ -233,8 +216,7 @@ const struct key_kind key_kind_memsw_limit = {
 	.excess = excess_of_memsw,
 };
 
-/* ---- memory.reclaim
- * --------------------------------------------------------------------------------------------- */
+/* ---- memory.reclaim -------------------------------------------------------------------------------------- */
 
 /* As the kernel's: 0 to 200, or max, which takes nothing else where there is something else to
  * take. */
@@ -272,10 +254,10 @@ int key_parse_reclaim(const char *text, uint64_t *ret_pages, int *ret_swappiness
 
 /* Pages, and above them swappiness + 1. */
 #define SWAPPINESS_SHIFT 54
-#define PAGES_MASK       ((1ull << SWAPPINESS_SHIFT) - 1)
+#define PAGES_MASK ((1ull << SWAPPINESS_SHIFT) - 1)
 
-static int parse_reclaim(const struct key *k, const struct served *s, uint16_t group,
-			 const char *text, uint64_t *ret_value, struct complaint *why)
+static int parse_reclaim(const struct key *k, const struct served *s, uint16_t group, const char *text,
+			 uint64_t *ret_value, struct complaint *why)
 {
 	uint64_t pages;
 	int swappiness;
@@ -290,8 +272,7 @@ static int parse_reclaim(const struct key *k, const struct served *s, uint16_t g
 	return 0;
 }
 
-static uint64_t excess_as_told(const struct key *k, const struct served *s, uint16_t group,
-			       uint64_t value)
+static uint64_t excess_as_told(const struct key *k, const struct served *s, uint16_t group, uint64_t value)
 {
 	(void)k, (void)s, (void)group;
 	return value & PAGES_MASK;

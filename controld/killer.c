@@ -46,7 +46,7 @@ struct episode {
 	uint16_t group;
 	uint32_t generation; /* the group's */
 	enum stage stage;
-	uint64_t until_ns;    /* TERM, NOBODY: the end of it */
+	uint64_t until_ns; /* TERM, NOBODY: the end of it */
 	uint64_t attended_ns;
 	struct hook *hook;
 	struct victim *victims; /* TERM: who was told to end */
@@ -77,7 +77,8 @@ static mc_word *request_of(const struct served *s, unsigned resource, uint16_t g
 
 static bool is_killing(const struct served *s, uint32_t group)
 {
-	return s->seg.limits->group[group].oom_policy == OOM_KILL && group_state(&s->seg, (uint16_t)group) == GROUP_LIVE;
+	return s->seg.limits->group[group].oom_policy == OOM_KILL &&
+	       group_state(&s->seg, (uint16_t)group) == GROUP_LIVE;
 }
 
 /* ---- episodes ---------------------------------------------------------------------------------------------- */
@@ -101,8 +102,8 @@ static void tell_episode(struct served *s, unsigned resource, uint16_t group, bo
 		return;
 	}
 	(void)group_path(&s->seg, group, path);
-	log_line(LOG_INFO, "%s %s %s%s", path, has_begun ? "is out of" : "is not out of", region_name(&s->seg, resource),
-		 has_begun ? "" : " any more");
+	log_line(LOG_INFO, "%s %s %s%s", path, has_begun ? "is out of" : "is not out of",
+		 region_name(&s->seg, resource), has_begun ? "" : " any more");
 }
 
 static struct episode *episode_find(const struct served *s, unsigned resource, uint16_t group)
@@ -336,8 +337,8 @@ static bool is_victim_alive(const struct served *s, const struct victim *v)
 	struct member *m = member_of(&s->seg, v->member);
 	enum member_state state = member_state(mc_load_full(&m->state));
 
-	return (state == MEMBER_LIVE || state == MEMBER_OBSERVED) &&
-	       mc_load_relaxed(&m->generation) == v->generation && !s->watch[v->member].killed_ns;
+	return (state == MEMBER_LIVE || state == MEMBER_OBSERVED) && mc_load_relaxed(&m->generation) == v->generation &&
+	       !s->watch[v->member].killed_ns;
 }
 
 static bool is_any_victim_alive(const struct served *s, const struct episode *e)

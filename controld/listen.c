@@ -32,7 +32,7 @@ struct connection {
 	struct caller caller;
 	struct passed passed;
 	bool is_promised; /* the reply comes later */
-	char *reply; /* waits for room in the socket */
+	char *reply;	  /* waits for room in the socket */
 	size_t reply_size;
 };
 
@@ -118,8 +118,7 @@ static void answer(struct connection *c, const char *packet, ssize_t size, int f
 	if (flags & MSG_TRUNC)
 		c->reply = proto_refuse_oversized(&c->reply_size);
 	else
-		c->reply =
-			proto_handle(c->daemon, &c->caller, packet, (size_t)size, &c->reply_size);
+		c->reply = proto_handle(c->daemon, &c->caller, packet, (size_t)size, &c->reply_size);
 	c->is_promised = !(flags & MSG_TRUNC) && c->reply_size == PROTO_LATER;
 }
 
@@ -312,8 +311,8 @@ static int listen_at(int fd, struct listener *l)
 	if (strlen(l->path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(address.sun_path, l->path);
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) || chmod(l->path, 0600) ||
-	    listen(fd, BACKLOG) || stat(l->path, &st))
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) || chmod(l->path, 0600) || listen(fd, BACKLOG) ||
+	    stat(l->path, &st))
 		return -errno;
 	l->inode = st.st_ino;
 	return 0;
@@ -337,8 +336,7 @@ static int bind_at(struct listener *l, struct complaint *why)
 
 static int passed_socket(struct listener *l)
 {
-	if (sd_listen_fds(1) < 1 ||
-	    sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_SEQPACKET, 1, NULL, 0) <= 0)
+	if (sd_listen_fds(1) < 1 || sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_SEQPACKET, 1, NULL, 0) <= 0)
 		return -1;
 	l->passed = true;
 	(void)fcntl(SD_LISTEN_FDS_START, F_SETFL, O_NONBLOCK);

@@ -38,8 +38,7 @@ void log_line(int priority, const char *format, ...)
 	(void)vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
 	if (to_journal)
-		(void)sd_journal_send("PRIORITY=%i", priority, "SYSLOG_IDENTIFIER=memctld",
-				      "MESSAGE=%s", line, NULL);
+		(void)sd_journal_send("PRIORITY=%i", priority, "SYSLOG_IDENTIFIER=memctld", "MESSAGE=%s", line, NULL);
 	else
 		(void)fprintf(stderr, "memctld: %s\n", line);
 }
@@ -73,6 +72,7 @@ void log_group_report(int priority, const char *group, const char *text)
 	if (!to_journal)
 		log_lines(priority, text);
 	else
-		(void)sd_journal_send("PRIORITY=%i", priority, "SYSLOG_IDENTIFIER=memctld", "MESSAGE_ID=" EVENT_MESSAGE_ID,
-				      "MEMCTL_GROUP=%s", group, "MEMCTL_EVENT=report", "MESSAGE=%s", text, NULL);
+		(void)sd_journal_send("PRIORITY=%i", priority, "SYSLOG_IDENTIFIER=memctld",
+				      "MESSAGE_ID=" EVENT_MESSAGE_ID, "MEMCTL_GROUP=%s", group, "MEMCTL_EVENT=report",
+				      "MESSAGE=%s", text, NULL);
 }

@@ -19,11 +19,11 @@
 /* A storm of bells makes at most five hundred turns a second; a short-lived member that nobody has
  * seen yet keeps its charges so long at most. */
 #define BELL_REST_NS 2000000
-#define BELL_STACK   65536
+#define BELL_STACK 65536
 /* Whoever removes the directory shall be through with it before we make a new one. */
-#define DIR_REST_NS       200000000
+#define DIR_REST_NS 200000000
 #define TIMER_ACCURACY_US 20000
-#define TIMER_SOON_NS	  20000000 /* what is so near is not put off: somebody waits */
+#define TIMER_SOON_NS 20000000 /* what is so near is not put off: somebody waits */
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
 {
@@ -125,8 +125,7 @@ void loop_request_turn(struct daemon *d)
 
 static int add_timer(struct daemon *d, sd_event_source **ret, sd_event_time_handler_t handler)
 {
-	int err =
-		sd_event_add_time(d->event, ret, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US, handler, d);
+	int err = sd_event_add_time(d->event, ret, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US, handler, d);
 
 	return err < 0 ? err : sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
 }
@@ -164,8 +163,7 @@ int loop_open(struct daemon *d, struct complaint *why)
 	if (err >= 0)
 		err = add_timers(d);
 	if (err >= 0)
-		err = sd_event_add_defer(d->event, &d->turn, on_turn,
-					 d); /* the first turn at once */
+		err = sd_event_add_defer(d->event, &d->turn, on_turn, d); /* the first turn at once */
 	if (err >= 0)
 		(void)sd_event_set_watchdog(d->event, true); /* where the service manager wants to hear of us */
 	return err < 0 ? complain(why, err, "cannot make the event loop: %s", strerror(-err)) : 0;
@@ -195,11 +193,9 @@ void loop_watch_dir(struct daemon *d)
 
 	d->notice = sd_event_source_unref(d->notice);
 	err = sd_event_add_inotify(d->event, &d->notice, d->rundir.path,
-				   IN_DELETE | IN_DELETE_SELF | IN_MOVED_FROM | IN_MOVE_SELF,
-				   on_dir, d);
+				   IN_DELETE | IN_DELETE_SELF | IN_MOVED_FROM | IN_MOVE_SELF, on_dir, d);
 	if (err < 0)
-		log_line(LOG_WARNING, "cannot watch %s: %s, ignoring", d->rundir.path,
-			 strerror(-err));
+		log_line(LOG_WARNING, "cannot watch %s: %s, ignoring", d->rundir.path, strerror(-err));
 }
 
 static void *bell_thread(void *arg)

@@ -41,14 +41,12 @@ static const struct argp_option options[] = {
 	  "/dev/shm/memctl-UID)",
 	  0 },
 	{ "foreground", OPTION_FOREGROUND, NULL, 0, "Stay in the foreground and log to stderr", 0 },
-	{ "idle-exit", OPTION_IDLE, "SECONDS", 0,
-	  "End after so long without members, groups and connections", 0 },
+	{ "idle-exit", OPTION_IDLE, "SECONDS", 0, "End after so long without members, groups and connections", 0 },
 	{ "ready-fd", OPTION_READY, "N", 0,
 	  "Do not fork; write a newline to descriptor N when ready ('b': another daemon serves "
 	  "DIR)",
 	  0 },
-	{ "allow-members", OPTION_ALLOW, NULL, 0, "Let members of a group set the group's keys",
-	  0 },
+	{ "allow-members", OPTION_ALLOW, NULL, 0, "Let members of a group set the group's keys", 0 },
 	{ NULL, 0, NULL, 0, NULL, 0 },
 };
 

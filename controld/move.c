@@ -128,7 +128,7 @@ static void hand_over(struct served *s, uint32_t member, int source, int target,
 
 /* Shared memory comes along or stays, against what the rest does. */
 static void move_shared(struct served *s, uint32_t member, uint16_t from, uint16_t to, uint64_t shared,
-			 unsigned charges)
+			unsigned charges)
 {
 	const struct segment *seg = &s->seg;
 

@@ -130,12 +130,14 @@ static int get_beacon(struct notify *n, const struct notify_means *means, const 
 	}
 	err = means->eventfd >= 0 ? beacon_take(&n->beacons, means->eventfd, ret) : beacon_make(&n->beacons, ret);
 	if (err == -EINVAL)
-		return complain(why, err, "the descriptor that came is no eventfd: make one with eventfd(2), or send none");
+		return complain(why, err,
+				"the descriptor that came is no eventfd: make one with eventfd(2), or send none");
 	if (err == -EMFILE || err == -ENFILE)
-		return complain(why, -EMFILE,
-				"the daemon has no descriptor left (%u eventfds): let subscriptions share one, or raise its "
-				"limit of open files",
-				n->beacons.count);
+		return complain(
+			why, -EMFILE,
+			"the daemon has no descriptor left (%u eventfds): let subscriptions share one, or raise its "
+			"limit of open files",
+			n->beacons.count);
 	return err ? complain(why, err, "cannot use the eventfd: %s", strerror(-err)) : 0;
 }
 
@@ -221,8 +223,8 @@ static void begin_oom(struct notify *n)
 	for (uint32_t g = 0; g < groups; g++)
 		n->oom[g] = (struct oom_state){
 			.generation = n->served->seg.limits->group[g].generation + 1,
-			.refused_seen =
-				mc_load_relaxed(&pool_of(&n->served->seg, RESOURCE_MEMORY, (uint16_t)g)->event_local[EVENT_OOM]),
+			.refused_seen = mc_load_relaxed(
+				&pool_of(&n->served->seg, RESOURCE_MEMORY, (uint16_t)g)->event_local[EVENT_OOM]),
 			.is_under = n->oom[g].is_under &&
 				    n->oom[g].generation == n->served->seg.limits->group[g].generation + 1,
 		};
@@ -468,7 +470,8 @@ int notify_subscribe(struct served *s, uint16_t group, const char *event, const 
 {
 	struct notify *n = notify_of(s);
 	struct event_spec spec;
-	int err = n ? subscribe_parse(&s->seg, event, &spec, why) : complain(why, -ENOMEM, "the daemon is out of memory");
+	int err =
+		n ? subscribe_parse(&s->seg, event, &spec, why) : complain(why, -ENOMEM, "the daemon is out of memory");
 
 	if (err) {
 		if (means->eventfd >= 0)
@@ -519,7 +522,8 @@ void notify_release(struct served *s, const void *owner)
 static json_t *row_of(const struct subscription *sub)
 {
 	return json_pack("{s:i, s:s, s:s, s:I, s:b}", "id", (int)sub->id, "group", sub->text, "event",
-			 sub->text + strlen(sub->text) + 1, "fired", (json_int_t)sub->fired, "removed", sub->watched == NULL);
+			 sub->text + strlen(sub->text) + 1, "fired", (json_int_t)sub->fired, "removed",
+			 sub->watched == NULL);
 }
 
 json_t *notify_row(struct served *s, const void *owner, uint32_t id)

@@ -19,9 +19,9 @@
 
 #include <jansson.h>
 
-#define NOTIFY_QUIET_NS 10000000ull	  /* between two tellings of memory.events of one group */
-#define NOTIFY_STRAIN_NS 1000000ull	  /* between two levels of pressure of one group */
-#define NOTIFY_OOM_NS 1000000000ull	  /* refusals that follow each other so closely are one episode */
+#define NOTIFY_QUIET_NS 10000000ull /* between two tellings of memory.events of one group */
+#define NOTIFY_STRAIN_NS 1000000ull /* between two levels of pressure of one group */
+#define NOTIFY_OOM_NS 1000000000ull /* refusals that follow each other so closely are one episode */
 #define NOTIFY_ID_MAX INT32_MAX
 
 /* Where the eventfd comes from. */

@@ -322,7 +322,9 @@ static void look_at_marked(void *arg, uint16_t group)
 
 void notify_look(struct notify *n, uint64_t now_ns)
 {
-	static const uint64_t quiet_ns[MARKS] = { [MARK_COUNTED] = NOTIFY_QUIET_NS, [MARK_STRAINED] = NOTIFY_STRAIN_NS };
+	static const uint64_t quiet_ns[MARKS] = {
+		[MARK_COUNTED] = NOTIFY_QUIET_NS, [MARK_STRAINED] = NOTIFY_STRAIN_NS
+	};
 
 	if (n->must_look_again && now_ns >= n->again_ns) {
 		n->must_look_again = false;

@@ -35,6 +35,7 @@ bool numa_is_short(const struct numa_node *node, unsigned part);
 /* The nodes to take memory from, one after the other until something comes: the one of which the smallest part is
  * available first, of equal ones the first. Of all nodes with memory where the machine is short as a whole, else of those
  * that are. Returns how many. */
-unsigned numa_choose(const struct numa_node *node, unsigned n, unsigned part, bool is_machine_short, uint8_t *ret_order);
+unsigned numa_choose(const struct numa_node *node, unsigned n, unsigned part, bool is_machine_short,
+		     uint8_t *ret_order);
 
 #endif

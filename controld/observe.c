@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define PERIOD_NS 250000000ull
-#define SHARE 100u	     /* of the time a round takes until the next part of it */
+#define SHARE 100u	   /* of the time a round takes until the next part of it */
 #define PART_NS 2000000ull /* a round is left after so much, and continued */
 
 struct parent {

@@ -27,8 +27,8 @@ static bool is_rather(const struct oom_candidate *a, int64_t a_score, const stru
 	return a->pid > b->pid;
 }
 
-int oom_choose(const struct survey *s, uint16_t domain, uint64_t total_pages,
-	       const struct oom_candidate *candidates, uint32_t count, uint32_t *ret_index)
+int oom_choose(const struct survey *s, uint16_t domain, uint64_t total_pages, const struct oom_candidate *candidates,
+	       uint32_t count, uint32_t *ret_index)
 {
 	uint32_t best = count;
 	int64_t best_score = 0;

@@ -19,8 +19,8 @@ struct oom_candidate {
 	uint64_t start_time;
 	uint32_t pid;
 	uint16_t group;
-	int16_t adj;	/* /proc/PID/oom_score_adj */
-	bool is_dying;	/* killed already, its memory is still to come */
+	int16_t adj;   /* /proc/PID/oom_score_adj */
+	bool is_dying; /* killed already, its memory is still to come */
 };
 
 /* What adj is a share of: the domain's memory.max and the swap that it may use, in pages. */
@@ -32,8 +32,8 @@ bool oom_score(const struct oom_candidate *c, uint64_t total_pages, int64_t *ret
 
 /* Index of the victim in `ret_index`. -ESRCH: there is nobody to kill, the charge fails; -EBUSY: somebody of
  * the domain is dying, wait for him (the caller leaves out those that he has waited for long enough). */
-int oom_choose(const struct survey *s, uint16_t domain, uint64_t total_pages,
-	       const struct oom_candidate *candidates, uint32_t count, uint32_t *ret_index);
+int oom_choose(const struct survey *s, uint16_t domain, uint64_t total_pages, const struct oom_candidate *candidates,
+	       uint32_t count, uint32_t *ret_index);
 
 /* The group that is killed as a whole with a victim in `group`: the uppermost up to the domain that has
  * memory.oom.group; GROUP_NIL: the victim goes alone. Never the root; a victim outside the domain (moved

@@ -8,8 +8,7 @@
 /* Bytes as JSON_COMPACT prints it, with the comma. */
 static size_t printed_size(const json_t *row, const char *name)
 {
-	return json_dumpb(row, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) + 1 +
-	       (name ? strlen(name) + 3 : 0);
+	return json_dumpb(row, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) + 1 + (name ? strlen(name) + 3 : 0);
 }
 
 bool page_add(struct page *p, uint64_t cursor, const char *name, json_t *row)

@@ -13,14 +13,14 @@
 #include <stdlib.h>
 
 #ifndef MADV_COLD
-#define MADV_COLD    20
+#define MADV_COLD 20
 #define MADV_PAGEOUT 21
 #endif
 
-#define SLICE       2048u       /* pages, 8 MiB: 5 to 20 ms of a turn */
-#define MARK_SLICE  (64u << 10) /* 256 MiB: 4 ms */
-#define COLD_PART   64u         /* touched at most so small a part: not used */
-#define VAIN_SLICES 4u          /* so many that nothing came of: swap is full, or we may not */
+#define SLICE 2048u	       /* pages, 8 MiB: 5 to 20 ms of a turn */
+#define MARK_SLICE (64u << 10) /* 256 MiB: 4 ms */
+#define COLD_PART 64u	       /* touched at most so small a part: not used */
+#define VAIN_SLICES 4u	       /* so many that nothing came of: swap is full, or we may not */
 
 enum phase { PHASE_MARKING, PHASE_WATCHING, PHASE_TAKING };
 
@@ -38,7 +38,7 @@ struct pager {
 	uint64_t wanted, given, due_ns;
 	struct area *area;
 	uint32_t areas, room;
-	uint32_t at;     /* the area at work, */
+	uint32_t at;	 /* the area at work, */
 	uint64_t offset; /* and pages into it */
 	unsigned vain;
 };
@@ -52,12 +52,10 @@ static bool is_there(const struct served *s, const struct pager *p)
 {
 	const struct member *m = member_of(&s->seg, p->member);
 
-	return mc_load_relaxed(&m->generation) == p->generation &&
-	       (pid_t)s->watch[p->member].pid == p->pid;
+	return mc_load_relaxed(&m->generation) == p->generation && (pid_t)s->watch[p->member].pid == p->pid;
 }
 
-/* ---- what there is
- * --------------------------------------------------------------------------------------------- */
+/* ---- what there is --------------------------------------------------------------------------------------- */
 
 static void note_area(const struct smaps_mapping *m, void *to)
 {
@@ -66,8 +64,7 @@ static void note_area(const struct smaps_mapping *m, void *to)
 	if (!m->is_anonymous || m->is_fixed || !m->resident ||
 	    served_grow((void **)&p->area, p->areas, &p->room, sizeof(*p->area)))
 		return;
-	p->area[p->areas++] =
-		(struct area){.start = m->start, .pages = (m->end - m->start) >> MC_PAGE_SHIFT};
+	p->area[p->areas++] = (struct area){ .start = m->start, .pages = (m->end - m->start) >> MC_PAGE_SHIFT };
 }
 
 /* A mapping that has changed since is not the one that was marked. */
@@ -76,19 +73,15 @@ static void note_use(const struct smaps_mapping *m, void *to)
 	struct pager *p = to;
 
 	for (uint32_t i = 0; i < p->areas; i++)
-		if (p->area[i].start == m->start &&
-		    p->area[i].pages == (m->end - m->start) >> MC_PAGE_SHIFT)
-			p->area[i].is_cold = m->is_anonymous && !m->is_fixed &&
-					     m->referenced <= m->resident / COLD_PART;
+		if (p->area[i].start == m->start && p->area[i].pages == (m->end - m->start) >> MC_PAGE_SHIFT)
+			p->area[i].is_cold =
+				m->is_anonymous && !m->is_fixed && m->referenced <= m->resident / COLD_PART;
 }
 
-/* ---- steps
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- steps ----------------------------------------------------------------------------------------------- */
 
 /* The next part of at most `most` pages; false: there is none. */
-static bool next_part(struct pager *p, bool only_cold, uint64_t most, uint64_t *ret_start,
-		      uint64_t *ret_pages)
+static bool next_part(struct pager *p, bool only_cold, uint64_t most, uint64_t *ret_start, uint64_t *ret_pages)
 {
 	for (; p->at < p->areas; p->at++, p->offset = 0) {
 		const struct area *a = &p->area[p->at];
@@ -136,8 +129,7 @@ static uint64_t swapped(const struct served *s, const struct pager *p)
 	return pages;
 }
 
-static void count(struct served *s, struct pager *p, uint64_t looked_at, uint64_t gone,
-		  uint64_t now_ns)
+static void count(struct served *s, struct pager *p, uint64_t looked_at, uint64_t gone, uint64_t now_ns)
 {
 	struct member *m = member_of(&s->seg, p->member);
 
@@ -183,8 +175,7 @@ static bool step(struct served *s, struct pager *p, uint64_t now_ns)
 	}
 }
 
-/* ---- from outside
- * ---------------------------------------------------------------------------------------------- */
+/* ---- from outside ---------------------------------------------------------------------------------------- */
 
 static void release(struct pager *p)
 {

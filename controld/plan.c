@@ -49,8 +49,9 @@ static bool round_at(struct plan *p, enum protect_pass pass, unsigned priority)
 
 	protect_calculate(p->survey, p->target, true, p->protection);
 	for (uint16_t g = p->target; g != GROUP_NIL && p->sum < p->wanted; g = survey_next(p->survey, p->target, g)) {
-		enum protect_verdict verdict =
-			p->rows[g].has ? protect_judge(p->survey, p->target, g, &p->protection[g], pass) : PROTECT_NEVER;
+		enum protect_verdict verdict = p->rows[g].has
+						       ? protect_judge(p->survey, p->target, g, &p->protection[g], pass)
+						       : PROTECT_NEVER;
 		bool by_low = false;
 		uint64_t scan;
 

@@ -9,8 +9,8 @@
 
 /* One for each group of the survey, by index; of its own members, without those of groups below. Pages. */
 struct plan_row {
-	uint64_t has;	 /* in: what could be given; out: what is left of it */
-	uint64_t take;	 /* out, added: what to ask for */
+	uint64_t has;	  /* in: what could be given; out: what is left of it */
+	uint64_t take;	  /* out, added: what to ask for */
 	bool is_breached; /* out: it is taken from although it is below its memory.low */
 };
 

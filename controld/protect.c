@@ -81,8 +81,8 @@ bool protect_is_below_low(const struct survey *s, uint16_t target, uint16_t grou
 	return is_protectable(target, group) && p->low >= s->group[group].usage;
 }
 
-enum protect_verdict protect_judge(const struct survey *s, uint16_t target, uint16_t group,
-				   const struct protection *p, enum protect_pass pass)
+enum protect_verdict protect_judge(const struct survey *s, uint16_t target, uint16_t group, const struct protection *p,
+				   enum protect_pass pass)
 {
 	if (!survey_is_within(s, group, target) || protect_is_below_min(s, target, group, p))
 		return PROTECT_NEVER;
@@ -91,8 +91,8 @@ enum protect_verdict protect_judge(const struct survey *s, uint16_t target, uint
 	return pass == PROTECT_LOW_HONOURED ? PROTECT_LATER : PROTECT_BREACH;
 }
 
-uint64_t protect_scan(const struct survey *s, uint16_t group, const struct protection *p,
-		      enum protect_pass pass, uint64_t size, unsigned priority, bool *ret_spared)
+uint64_t protect_scan(const struct survey *s, uint16_t group, const struct protection *p, enum protect_pass pass,
+		      uint64_t size, unsigned priority, bool *ret_spared)
 {
 	bool by_low = pass == PROTECT_LOW_HONOURED && p->low > p->min;
 	uint64_t spared = by_low ? p->low : p->min;

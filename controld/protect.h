@@ -44,13 +44,13 @@ bool protect_is_below_min(const struct survey *s, uint16_t target, uint16_t grou
 bool protect_is_below_low(const struct survey *s, uint16_t target, uint16_t group, const struct protection *p);
 
 /* Whether this pass takes from what members of this very group hold. Outside the target: PROTECT_NEVER. */
-enum protect_verdict protect_judge(const struct survey *s, uint16_t target, uint16_t group,
-				   const struct protection *p, enum protect_pass pass);
+enum protect_verdict protect_judge(const struct survey *s, uint16_t target, uint16_t group, const struct protection *p,
+				   enum protect_pass pass);
 
 /* How many of `size` reclaimable units of a group to look at in a round of this priority (12 least, 0 all):
  * the more of the group is protected, the fewer. True in `ret_spared` (may be NULL) when low made it fewer.
  * For groups that may be taken from. */
-uint64_t protect_scan(const struct survey *s, uint16_t group, const struct protection *p,
-		      enum protect_pass pass, uint64_t size, unsigned priority, bool *ret_spared);
+uint64_t protect_scan(const struct survey *s, uint16_t group, const struct protection *p, enum protect_pass pass,
+		      uint64_t size, unsigned priority, bool *ret_spared);
 
 #endif

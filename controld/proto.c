@@ -12,8 +12,7 @@ static json_t *error_reply(int err, const char *sentence)
 {
 	const char *name = strerrorname_np(-err);
 
-	return json_pack("{s:b, s:s, s:s}", "ok", 0, "errno", name ? name : "EIO", "error",
-			 sentence);
+	return json_pack("{s:b, s:s, s:s}", "ok", 0, "errno", name ? name : "EIO", "error", sentence);
 }
 
 static char *print(json_t *reply, size_t *ret_size)
@@ -27,9 +26,7 @@ static char *print(json_t *reply, size_t *ret_size)
 
 char *proto_refuse_oversized(size_t *ret_size)
 {
-	return print(
-		error_reply(-EMSGSIZE, "the packet is longer than 65536 bytes: send less at once"),
-		ret_size);
+	return print(error_reply(-EMSGSIZE, "the packet is longer than 65536 bytes: send less at once"), ret_size);
 }
 
 /* The op, when the packet is a request at all. */
@@ -41,14 +38,12 @@ static int check_request(const json_t *root, const char **ret_op, struct complai
 	if (!json_is_object(root))
 		return complain(why, -EINVAL, "a request is a JSON object");
 	if (!json_is_integer(v))
-		return complain(why, -EINVAL, "a request says its version: \"v\":%d",
-				PROTO_VERSION);
+		return complain(why, -EINVAL, "a request says its version: \"v\":%d", PROTO_VERSION);
 	if (json_integer_value(v) != PROTO_VERSION)
-		return complain(
-			why, -EPROTO,
-			"this daemon speaks version %d of the protocol, not %lld: restart the "
-			"older side",
-			PROTO_VERSION, (long long)json_integer_value(v));
+		return complain(why, -EPROTO,
+				"this daemon speaks version %d of the protocol, not %lld: restart the "
+				"older side",
+				PROTO_VERSION, (long long)json_integer_value(v));
 	if (!op)
 		return complain(why, -EINVAL, "a request says what it wants: \"op\":\"...\"");
 	*ret_op = op;
@@ -99,8 +94,7 @@ static char *print_reply(json_t *reply, size_t *ret_size)
 	return print(error_reply(-EMSGSIZE, "the reply is too long: ask for less"), ret_size);
 }
 
-char *proto_handle(struct daemon *d, const struct caller *caller, const void *packet, size_t size,
-		   size_t *ret_size)
+char *proto_handle(struct daemon *d, const struct caller *caller, const void *packet, size_t size, size_t *ret_size)
 {
 	struct request r = { .daemon = d, .caller = caller };
 	bool later = false;

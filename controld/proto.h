@@ -15,9 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTO_VERSION     1
+#define PROTO_VERSION 1
 #define PROTO_SOCKET_NAME "control.sock"
-#define PROTO_PACKET_MAX  65536u /* bytes, in both directions */
+#define PROTO_PACKET_MAX 65536u /* bytes, in both directions */
 
 /* Beside it: systemd's memory-pressure protocol, for programs of the groups. */
 #define PROTO_PRESSURE_NAME "pressure.sock"
@@ -37,8 +37,7 @@ struct promise {
 
 /* Answers one packet, whatever its bytes are. Returns the reply (the caller frees it) and its
  * length, at most PROTO_PACKET_MAX; NULL when there is no memory, and with PROTO_LATER. */
-char *proto_handle(struct daemon *d, const struct caller *caller, const void *packet, size_t size,
-		   size_t *ret_size);
+char *proto_handle(struct daemon *d, const struct caller *caller, const void *packet, size_t size, size_t *ret_size);
 
 /* Keeps a promise: `err` (0, or negative errno with the sentence) and the fields of `reply` (its reference is taken;
  * NULL: none). Nothing when nobody waits. */

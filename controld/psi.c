@@ -145,8 +145,8 @@ size_t psi_format(const struct psi *p, char *buf, size_t size)
 		for (unsigned span = 0; span < PSI_SPANS; span++)
 			part[span] = (l->avg[span] % ONE * 100) >> BITS;
 		n += (size_t)snprintf(buf + n, size - n,
-				      "%s avg10=%llu.%02llu avg60=%llu.%02llu avg300=%llu.%02llu total=%llu\n",
-				      name[s], (unsigned long long)l->avg[PSI_10] >> BITS, part[PSI_10],
+				      "%s avg10=%llu.%02llu avg60=%llu.%02llu avg300=%llu.%02llu total=%llu\n", name[s],
+				      (unsigned long long)l->avg[PSI_10] >> BITS, part[PSI_10],
 				      (unsigned long long)l->avg[PSI_60] >> BITS, part[PSI_60],
 				      (unsigned long long)l->avg[PSI_300] >> BITS, part[PSI_300],
 				      (unsigned long long)l->total_ns / 1000);

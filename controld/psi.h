@@ -44,9 +44,9 @@ struct psi_line {
 };
 
 struct psi {
-	uint64_t now_ns;  /* totals are as of this */
-	uint64_t last_ns; /* averages were made up */
-	uint64_t next_ns; /* and will be next */
+	uint64_t now_ns;	/* totals are as of this */
+	uint64_t last_ns;	/* averages were made up */
+	uint64_t next_ns;	/* and will be next */
 	struct psi_tasks tasks; /* since now_ns */
 	struct psi_line line[PSI_STATES];
 };
@@ -79,8 +79,8 @@ void psi_update(struct psi *p, uint64_t now_ns);
 /* True while time adds to the total of `state`. */
 static inline bool psi_is_stalled(const struct psi *p, enum psi_state state)
 {
-	return p->tasks.stalled && (state == PSI_SOME || p->tasks.productive < p->tasks.processors ||
-				    !p->tasks.productive);
+	return p->tasks.stalled &&
+	       (state == PSI_SOME || p->tasks.productive < p->tasks.processors || !p->tasks.productive);
 }
 
 /* The text of memory.pressure, as of the last update. Returns its length; `size` at least PSI_TEXT_MAX. */

@@ -65,8 +65,7 @@ static int on_death(sd_event_source *source, int fd, uint32_t revents, void *use
 /* Edge-triggered: when thousands die at once, each wait would look at all of them again. */
 static int add_source(struct served *s, struct watch *w, int pidfd)
 {
-	int err = sd_event_add_io(s->daemon->event, &w->source, pidfd, EPOLLIN | EPOLLET, on_death,
-				  w);
+	int err = sd_event_add_io(s->daemon->event, &w->source, pidfd, EPOLLIN | EPOLLET, on_death, w);
 
 	if (err < 0) {
 		(void)close(pidfd);
@@ -127,12 +126,10 @@ static unsigned continue_observed(struct served *s, uint32_t slot, uint64_t word
 	(void)s->daemon->world->comm((pid_t)member_pid(word), comm);
 	err = settle_exec(&s->seg, slot, mc_load_relaxed(&m->asked), comm);
 	if (!err) {
-		(void)mc_cas_full(&m->state, &live,
-				  member_state_word(member_pid(word), MEMBER_OBSERVED));
+		(void)mc_cas_full(&m->state, &live, member_state_word(member_pid(word), MEMBER_OBSERVED));
 		return 0;
 	}
-	log_line(LOG_WARNING, "pid %u (%s) is not accounted any more: %s", member_pid(word), comm,
-		 strerror(-err));
+	log_line(LOG_WARNING, "pid %u (%s) is not accounted any more: %s", member_pid(word), comm, strerror(-err));
 	return settle(s, slot);
 }
 
@@ -150,8 +147,7 @@ static unsigned look_execing(struct served *s, uint32_t slot, uint64_t word, uin
 		return continue_observed(s, slot, word);
 	else if (!err && !w->bare_since_ns)
 		w->bare_since_ns = now_ns;
-	served_want_turn(s, now_ns + (now_ns - w->execing_since_ns < EXEC_SLOW_NS ? EXEC_LOOK_NS
-										  : REAP_POLL_NS));
+	served_want_turn(s, now_ns + (now_ns - w->execing_since_ns < EXEC_SLOW_NS ? EXEC_LOOK_NS : REAP_POLL_NS));
 	return 0;
 }
 
@@ -242,8 +238,7 @@ static unsigned scan(struct served *s, uint64_t now_ns)
 
 	s->must_scan = false;
 	s->seen_changed = mc_load_full(&s->seg.counters->header.members_changed);
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL;
-	     i = served_next_member(s, i + 1))
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
 		settled += look(s, i, now_ns);
 	return settled;
 }
@@ -262,8 +257,7 @@ unsigned reap(struct served *s, uint64_t now_ns)
 {
 	unsigned settled = settle_noticed(s);
 
-	if (s->must_scan ||
-	    mc_load_full(&s->seg.counters->header.members_changed) != s->seen_changed)
+	if (s->must_scan || mc_load_full(&s->seg.counters->header.members_changed) != s->seen_changed)
 		settled += scan_all(s, now_ns);
 	else if (settled)
 		settled += look_at_unannounced(s, now_ns);
@@ -282,8 +276,7 @@ unsigned reap_now(struct served *s, uint16_t group, uint64_t now_ns)
 {
 	unsigned settled = settle_noticed(s) + scan_all(s, now_ns);
 
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL;
-	     i = served_next_member(s, i + 1))
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
 		if (group_is_within(&s->seg, mc_load_full(&member_of(&s->seg, i)->group), group) &&
 		    has_died(&s->watch[i]))
 			settled += settle(s, i);

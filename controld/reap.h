@@ -15,7 +15,7 @@
 
 #include "controld/served.h"
 
-#define EXEC_LOOK_NS  100000000ull
+#define EXEC_LOOK_NS 100000000ull
 #define EXEC_GRACE_NS 300000000ull
 /* The preload library is mapped: its constructor may be slow, but not for ever. */
 #define EXEC_GRACE_LOADING_NS 800000000ull

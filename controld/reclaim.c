@@ -286,8 +286,7 @@ static bool has_answered(const struct served *s, const struct reclaim *r, const 
 	if (a->by_daemon)
 		return !pager_is_busy(s, a->member);
 	return mc_load_relaxed(&m->generation) != a->generation || (!a->is_silent && !mc_load_relaxed(&m->answers)) ||
-	       member_state(mc_load_full(&m->state)) != MEMBER_LIVE ||
-	       (int32_t)(answered - a->ask) >= 0;
+	       member_state(mc_load_full(&m->state)) != MEMBER_LIVE || (int32_t)(answered - a->ask) >= 0;
 }
 
 /* True while somebody has not answered who is worth waiting for. */
@@ -406,12 +405,16 @@ int reclaim_begin(struct served *s, uint16_t group, uint64_t pages, int swappine
 	return begin(s, &r, ret);
 }
 
-int reclaim_soften(struct served *s, struct softlimit *tree, int node, reclaim_done *done, void *arg, struct reclaim **ret)
+int reclaim_soften(struct served *s, struct softlimit *tree, int node, reclaim_done *done, void *arg,
+		   struct reclaim **ret)
 {
-	struct reclaim r = {
-		.group = GROUP_ROOT, .wanted = PAGES_MAX, .soften = tree, .node = node,
-		.swappiness = RECLAIM_SWAPPINESS_OWN, .done = done, .arg = arg
-	};
+	struct reclaim r = { .group = GROUP_ROOT,
+			     .wanted = PAGES_MAX,
+			     .soften = tree,
+			     .node = node,
+			     .swappiness = RECLAIM_SWAPPINESS_OWN,
+			     .done = done,
+			     .arg = arg };
 
 	return begin(s, &r, ret);
 }

@@ -52,14 +52,14 @@ struct reclaim {
 	enum reclaim_phase phase;
 	bool is_for_limit; /* what it takes counts as pressure on the group; set by who begins it */
 	uint64_t end_ns, rest_ns;
-	uint64_t silent_until_ns; /* so long those are waited for that have no helper */
-	uint64_t coming; /* in RECLAIM_COLD: what has come of the open asks at the last look */
-	int swappiness; /* RECLAIM_SWAPPINESS_OWN, or instead of the groups' */
+	uint64_t silent_until_ns;    /* so long those are waited for that have no helper */
+	uint64_t coming;	     /* in RECLAIM_COLD: what has come of the open asks at the last look */
+	int swappiness;		     /* RECLAIM_SWAPPINESS_OWN, or instead of the groups' */
 	struct reclaim_asked *asked; /* of this round */
 	uint32_t asked_count, asked_room;
-	uint8_t *spent; /* a bit for each member that has no more */
-	reclaim_done *done; /* NULL: nobody is told */
-	void *arg;	    /* goes with it, by free() */
+	uint8_t *spent;		/* a bit for each member that has no more */
+	reclaim_done *done;	/* NULL: nobody is told */
+	void *arg;		/* goes with it, by free() */
 	struct promise promise; /* who waits for its end */
 };
 
@@ -69,7 +69,8 @@ int reclaim_begin(struct served *s, uint16_t group, uint64_t pages, int swappine
 		  struct reclaim **ret);
 
 /* The same for a run over the groups above their soft limits that have pages on the node (NUMA_ANY). */
-int reclaim_soften(struct served *s, struct softlimit *tree, int node, reclaim_done *done, void *arg, struct reclaim **ret);
+int reclaim_soften(struct served *s, struct softlimit *tree, int node, reclaim_done *done, void *arg,
+		   struct reclaim **ret);
 
 /* True when the group is still the one that it began with. */
 bool reclaim_is_of(const struct served *s, const struct reclaim *r);

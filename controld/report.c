@@ -52,8 +52,9 @@ static void write_asker(FILE *to, const struct served *s, const struct report_ca
 	if (!m)
 		(void)fprintf(to, "its memory.max was set below what it uses\n");
 	else
-		(void)fprintf(to, "pid %u (%.16s) asked for %s\n", member_pid(mc_load_full(&((struct member *)(uintptr_t)m)->state)),
-			      m->comm, size_of(c->pages, size));
+		(void)fprintf(to, "pid %u (%.16s) asked for %s\n",
+			      member_pid(mc_load_full(&((struct member *)(uintptr_t)m)->state)), m->comm,
+			      size_of(c->pages, size));
 }
 
 /* Nothing of a device is swapped. */
@@ -62,7 +63,8 @@ static void write_candidate(FILE *to, const struct served *s, unsigned resource,
 	char held[UNITS_BUF], swap[UNITS_BUF], comm[16] = "";
 
 	(void)s->daemon->world->comm((pid_t)c->pid, comm);
-	(void)fprintf(to, "pid %u (%.15s) in %s: %s held, ", c->pid, comm, path_of(s, c->group), size_of(c->held, held));
+	(void)fprintf(to, "pid %u (%.15s) in %s: %s held, ", c->pid, comm, path_of(s, c->group),
+		      size_of(c->held, held));
 	if (resource == RESOURCE_MEMORY)
 		(void)fprintf(to, "%s swapped, ", size_of(c->swap, swap));
 	(void)fprintf(to, "oom_score_adj %d\n", c->adj);

@@ -10,11 +10,11 @@
 
 struct report_case {
 	unsigned resource;
-	uint16_t domain; /* the group that had no room */
-	uint32_t asker;	 /* member; MEMBER_NIL: its limit was lowered */
-	uint64_t pages;	 /* that were asked for */
-	uint16_t whole;	 /* the group that goes as a whole; GROUP_NIL: the victim alone */
-	uint32_t killed; /* members in all */
+	uint16_t domain;  /* the group that had no room */
+	uint32_t asker;	  /* member; MEMBER_NIL: its limit was lowered */
+	uint64_t pages;	  /* that were asked for */
+	uint16_t whole;	  /* the group that goes as a whole; GROUP_NIL: the victim alone */
+	uint32_t killed;  /* members in all */
 	uint32_t term_ms; /* they get a SIGTERM first, and so long to end; 0: none */
 	const struct oom_candidate *candidates;
 	uint32_t count, victim;

@@ -28,12 +28,10 @@ void rundir_default(char *ret_path, size_t size)
 static int make(const char *path, struct complaint *why)
 {
 	if (mkdir(path, 0700) == 0)
-		return chmod(path, 0700) ? complain(why, -errno, "cannot make %s private: %m", path)
-					 : 0;
+		return chmod(path, 0700) ? complain(why, -errno, "cannot make %s private: %m", path) : 0;
 	if (errno == EEXIST)
 		return 0;
-	return complain(why, -errno, "cannot make the directory %s: %m; name another with --dir",
-			path);
+	return complain(why, -errno, "cannot make the directory %s: %m; name another with --dir", path);
 }
 
 static int open_checked(const char *path, struct complaint *why)
@@ -44,16 +42,12 @@ static int open_checked(const char *path, struct complaint *why)
 		return fd;
 	switch (fd) {
 	case -EPERM:
-		return complain(why, fd, "%s belongs to somebody else: name another with --dir",
-				path);
+		return complain(why, fd, "%s belongs to somebody else: name another with --dir", path);
 	case -EACCES:
-		return complain(why, fd,
-				"%s is open to others: chmod 700 it, or name another with --dir",
-				path);
+		return complain(why, fd, "%s is open to others: chmod 700 it, or name another with --dir", path);
 	case -ENOTDIR:
 	case -ELOOP:
-		return complain(why, fd,
-				"%s is not a directory, or a link: name another with --dir", path);
+		return complain(why, fd, "%s is not a directory, or a link: name another with --dir", path);
 	default:
 		return complain(why, fd, "cannot open the directory %s: %s", path, strerror(-fd));
 	}
@@ -78,8 +72,7 @@ static int lock(int dirfd)
 	struct stat opened, named;
 
 	for (;;) {
-		int fd =
-			openat(dirfd, RUNDIR_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		int fd = openat(dirfd, RUNDIR_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 		if (fd < 0)
 			return -errno;
@@ -89,8 +82,7 @@ static int lock(int dirfd)
 			(void)close(fd);
 			return err;
 		}
-		if (fstat(fd, &opened) == 0 &&
-		    fstatat(dirfd, RUNDIR_LOCK, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+		if (fstat(fd, &opened) == 0 && fstatat(dirfd, RUNDIR_LOCK, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
 		    opened.st_ino == named.st_ino)
 			return fd;
 		(void)close(fd);
@@ -102,8 +94,7 @@ static int lock_or_say(int dirfd, const char *path, struct complaint *why)
 	int fd = lock(dirfd);
 
 	if (fd == -EBUSY)
-		return complain(why, fd, "a daemon already serves %s (pid %d)", path,
-				read_pid(dirfd));
+		return complain(why, fd, "a daemon already serves %s (pid %d)", path, read_pid(dirfd));
 	if (fd < 0)
 		return complain(why, fd, "cannot lock %s/%s: %s", path, RUNDIR_LOCK, strerror(-fd));
 	return fd;
@@ -116,8 +107,7 @@ int rundir_open(const char *path, struct rundir *ret, struct complaint *why)
 	int dirfd, err;
 
 	if (strlen(path) >= sizeof(r.path) || path[0] != '/')
-		return complain(why, -ENAMETOOLONG,
-				"the directory must be an absolute path of less than %zu bytes: %s",
+		return complain(why, -ENAMETOOLONG, "the directory must be an absolute path of less than %zu bytes: %s",
 				sizeof(r.path), path);
 	strcpy(r.path, path);
 	err = make(path, why);
@@ -173,8 +163,7 @@ bool rundir_is_there(const struct rundir *r)
 
 	name_in(r, RUNDIR_LOCK, path, sizeof(path));
 	return lstat(r->path, &dir) == 0 && dir.st_dev == r->device && dir.st_ino == r->inode &&
-	       fstat(r->lock, &locked) == 0 && lstat(path, &named) == 0 &&
-	       locked.st_ino == named.st_ino;
+	       fstat(r->lock, &locked) == 0 && lstat(path, &named) == 0 && locked.st_ino == named.st_ino;
 }
 
 void rundir_remove(const struct rundir *r, const char *name)

@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 #define RUNDIR_LOCK "memctld.lock"
-#define RUNDIR_PID  "memctld.pid"
+#define RUNDIR_PID "memctld.pid"
 
 struct rundir {
 	char path[96]; /* short enough for a socket's address */

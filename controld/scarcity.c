@@ -27,7 +27,7 @@
 struct scarcity {
 	unsigned nodes; /* of memory; 1: where what lies is not looked at */
 	struct softlimit *tree[NUMA_NODES_MAX];
-	struct numa_spread *spread; /* of the members of a group and of those below, by group; NULL: one node */
+	struct numa_spread *spread;    /* of the members of a group and of those below, by group; NULL: one node */
 	uint64_t seen[GROUPS_MAX + 1]; /* usage that was noted last */
 	uint32_t generation[GROUPS_MAX + 1];
 	bool any; /* a soft limit was set, or memory.high of `/` */
@@ -40,7 +40,7 @@ struct scarcity {
 	bool host_is_short;
 	struct numa_node node[NUMA_NODES_MAX];
 
-	struct reclaim *run; /* under way; NULL: none */
+	struct reclaim *run;	       /* under way; NULL: none */
 	uint8_t order[NUMA_NODES_MAX]; /* of its nodes, and */
 	unsigned turns, turn;	       /* how many, and which it is at */
 	uint64_t not_before_ns;

@@ -88,8 +88,7 @@ static int create(const char *dir, struct segment *seg, struct complaint *why)
 	int err = segment_create(dir, seg);
 
 	if (err == -ENOSPC)
-		return complain(why, err, "no room for the segment in %s: the file system is full",
-				dir);
+		return complain(why, err, "no room for the segment in %s: the file system is full", dir);
 	if (err)
 		return complain(why, err, "cannot make the segment in %s: %s", dir, strerror(-err));
 	return 0;
@@ -110,11 +109,10 @@ static int attach_or_create(struct daemon *d, const char *dir, struct segment *s
 		remove_half_made(&d->rundir);
 		return create(dir, seg, why);
 	case -EPROTO:
-		return complain(
-			why, err,
-			"the segment in %s is of another version of memctl: end its programs "
-			"and remove %s/limits and %s/counters, or start the memctld that made it",
-			dir, dir, dir);
+		return complain(why, err,
+				"the segment in %s is of another version of memctl: end its programs "
+				"and remove %s/limits and %s/counters, or start the memctld that made it",
+				dir, dir, dir);
 	case -EBADMSG:
 		return complain(why, err,
 				"the segment in %s is damaged: end its programs and remove "
@@ -185,7 +183,7 @@ int served_open(struct daemon *d, const char *dir, struct served **ret, struct c
 	s->watch = calloc(MEMBERS_MAX, sizeof(*s->watch));
 	s->family = calloc(FAMILIES, sizeof(*s->family));
 	err = s->watch && s->family ? attach_or_create(d, dir, &s->seg, &adopted, why)
-		       : complain(why, -ENOMEM, "out of memory at start");
+				    : complain(why, -ENOMEM, "out of memory at start");
 	if (err)
 		goto fail;
 	if (adopted)

@@ -228,7 +228,8 @@ bool softlimit_consistent(const struct softlimit *t)
 	const struct node *last = NULL;
 	struct node *n;
 
-	RB_FOREACH(n, order, order) {
+	RB_FOREACH(n, order, order)
+	{
 		if (!n->excess || (last && compare(last, n) >= 0))
 			return false;
 		last = n;

@@ -33,8 +33,8 @@ struct softlimit;
 
 struct softlimit_run {
 	struct softlimit *tree;
-	uint16_t group; /* whose subtree is being shrunk; GROUP_NIL none */
-	uint16_t next;	/* the next worst, taken from the tree already; GROUP_NIL none */
+	uint16_t group;	 /* whose subtree is being shrunk; GROUP_NIL none */
+	uint16_t next;	 /* the next worst, taken from the tree already; GROUP_NIL none */
 	uint64_t excess; /* of group, as it was taken */
 	uint64_t got;	 /* from it */
 	uint64_t total;	 /* in the run */

@@ -14,7 +14,7 @@
 #define MS 1000000ull
 #define LOOK_NS (500 * MS)
 #define READ_LOOK_NS (10 * MS)
-#define LATE_NS (2000 * MS) /* so much later a stall may be told: what the longest lasts */
+#define LATE_NS (2000 * MS)   /* so much later a stall may be told: what the longest lasts */
 #define ALERT_NS (10000 * MS) /* after a stall; processor times are worth reading so long */
 
 /* What was read of a member last. */
@@ -32,7 +32,7 @@ struct past_region {
 
 struct group_stall {
 	struct psi psi;
-	uint32_t generation; /* the group's, + 1; 0: none yet */
+	uint32_t generation;	  /* the group's, + 1; 0: none yet */
 	uint64_t some_ns, ran_ns; /* since the last look */
 	uint64_t free_ns;	  /* time that may have been stalled, and is not told as that yet */
 	uint64_t idle_ns;	  /* the same, and nobody ran in it */
@@ -47,7 +47,7 @@ struct region_stalls {
 struct stalls {
 	uint64_t looked_ns, alert_until_ns;
 	struct past past[MEMBERS_MAX];
-	struct group_stall group[GROUPS_MAX + 1]; /* pages that no group uses are never touched */
+	struct group_stall group[GROUPS_MAX + 1];    /* pages that no group uses are never touched */
 	struct region_stalls *region[RESOURCES_MAX]; /* NULL: not met yet */
 };
 
@@ -68,7 +68,8 @@ void stall_close(struct served *s)
 /* Of host memory's, or of a region that was met. */
 static struct group_stall *stall_of(const struct served *s, unsigned resource, uint16_t group, uint64_t now_ns)
 {
-	struct group_stall *g = resource == RESOURCE_MEMORY ? &s->stalls->group[group] : &s->stalls->region[resource]->group[group];
+	struct group_stall *g =
+		resource == RESOURCE_MEMORY ? &s->stalls->group[group] : &s->stalls->region[resource]->group[group];
 	uint32_t generation = s->seg.limits->group[group].generation + 1;
 
 	if (g->generation != generation) {
@@ -282,7 +283,8 @@ int stall_format_region(const struct served *s, unsigned region, uint16_t group,
 	return 0;
 }
 
-static void read_groups(const struct served *s, struct group_stall *all, uint64_t now_ns, uint32_t groups, struct psi *ret)
+static void read_groups(const struct served *s, struct group_stall *all, uint64_t now_ns, uint32_t groups,
+			struct psi *ret)
 {
 	for (uint32_t g = 0; g < groups; g++) {
 		struct group_stall *stall = &all[g];

@@ -31,8 +31,8 @@ struct watched {
 	uint64_t instance; /* the segment's */
 	unsigned resource;
 	uint16_t group;
-	uint32_t generation; /* the group's */
-	uint64_t at_ns;	     /* of the readings */
+	uint32_t generation;	  /* the group's */
+	uint64_t at_ns;		  /* of the readings */
 	struct reading *readings; /* by slot */
 	uint32_t count;
 	bool is_out_of_memory; /* it was said so */
@@ -56,7 +56,8 @@ static struct pool *pool_at(const struct served *s, const struct watched *w)
 
 static bool is_wanted(const struct served *s, unsigned resource, uint32_t group)
 {
-	return s->seg.limits->group[group].oom_policy == OOM_WAIT && group_state(&s->seg, (uint16_t)group) == GROUP_LIVE &&
+	return s->seg.limits->group[group].oom_policy == OOM_WAIT &&
+	       group_state(&s->seg, (uint16_t)group) == GROUP_LIVE &&
 	       mc_load_full(&pool_of(&s->seg, resource, (uint16_t)group)->waited);
 }
 
@@ -142,7 +143,8 @@ static void judge(const struct served *s, const struct watched *w, struct deadlo
 	d->has_leave = leave_is_given(&s->seg, w->resource, now->member, w->group);
 }
 
-static int view_add(const struct served *s, struct view *v, const struct watched *w, uint32_t member, uint64_t passed_ns)
+static int view_add(const struct served *s, struct view *v, const struct watched *w, uint32_t member,
+		    uint64_t passed_ns)
 {
 	struct deadlock_member *d;
 
@@ -249,7 +251,8 @@ static void write_usage(FILE *to, const struct served *s, const struct watched *
 		(void)fprintf(to, "memory.current");
 	else
 		(void)fprintf(to, "dmem.current of %s", region_name(&s->seg, w->resource));
-	(void)fprintf(to, " %s, max %s", units_format(pool_usage(mc_load_full(&pool_at(s, w)->word)) << MC_PAGE_SHIFT, usage),
+	(void)fprintf(to, " %s, max %s",
+		      units_format(pool_usage(mc_load_full(&pool_at(s, w)->word)) << MC_PAGE_SHIFT, usage),
 		      units_format(pool_max(&s->seg, w->resource, w->group) << MC_PAGE_SHIFT, max));
 }
 
@@ -320,7 +323,8 @@ static void resolve(struct served *s, const struct watched *w, const struct view
 	uint32_t chosen;
 
 	oom_rules_get(s, w->group, &rules);
-	if (rules.deadlock == DEADLOCK_WAIT || is_anybody_being_refused(s, w, v) || (rules.deadlock == DEADLOCK_PASS && let_through(s, w, v)))
+	if (rules.deadlock == DEADLOCK_WAIT || is_anybody_being_refused(s, w, v) ||
+	    (rules.deadlock == DEADLOCK_PASS && let_through(s, w, v)))
 		return;
 	chosen = deadlock_to_refuse(v->members, v->count);
 	tell(s, w, v, chosen, "refused, for the others to go on");

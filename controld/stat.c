@@ -152,7 +152,8 @@ void stat_take_all(const struct served *s, const struct snapshot *snap, bool tho
 		for (uint32_t g = 1; g < snap->groups; g++) {
 			uint16_t parent = group_parent(&s->seg, (uint16_t)g);
 
-			for (unsigned i = 0; s->seg.limits->group[g].depth == depth && parent < snap->groups && i < STATS; i++)
+			for (unsigned i = 0;
+			     s->seg.limits->group[g].depth == depth && parent < snap->groups && i < STATS; i++)
 				ret[parent][i] += ret[g][i];
 		}
 	for (uint32_t g = 0; g < snap->groups; g++) {

@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FORMS                                                                                             \
-	"usage:SIZE, memsw:SIZE, pressure:LEVEL[,MODE], oom, events, removed, history, stall:some|full:STALL_US:WINDOW_US, " \
+#define FORMS \
+	"usage:SIZE, memsw:SIZE, pressure:LEVEL[,MODE], oom, events, removed, history, " \
+	"stall:some|full:STALL_US:WINDOW_US, " \
 	"dmem:REGION:SIZE or dmem-pressure:REGION:LEVEL[,MODE]"
 
 static int parse_size(const char *text, uint64_t unit, struct event_spec *ret, struct complaint *why)
@@ -88,7 +89,9 @@ static int parse_word(const char *text, struct event_spec *ret, struct complaint
 	static const struct {
 		const char *word;
 		enum event_kind kind;
-	} words[] = { { "oom", ON_OOM }, { "events", ON_EVENTS }, { "removed", ON_REMOVED }, { "history", ON_HISTORY } };
+	} words[] = {
+		{ "oom", ON_OOM }, { "events", ON_EVENTS }, { "removed", ON_REMOVED }, { "history", ON_HISTORY }
+	};
 
 	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (strcmp(text, words[i].word) == 0) {

@@ -45,8 +45,7 @@ static void fill_limits(const struct limits *l, struct survey_group *g)
 	g->soft = mc_load_relaxed(&l->soft);
 }
 
-static void fill(const struct segment *seg, const struct snapshot *snap, uint16_t group,
-		 struct survey_group *g)
+static void fill(const struct segment *seg, const struct snapshot *snap, uint16_t group, struct survey_group *g)
 {
 	enum group_state state = group_state(seg, group);
 

@@ -8,17 +8,16 @@
 #include "controld/daemon.h"
 #include "controld/family.h"
 
-#define MS        1000000ull
+#define MS 1000000ull
 #define PERIOD_NS (1000 * MS)
-#define FRESH_NS  (5 * MS)
+#define FRESH_NS (5 * MS)
 
 static struct limits *limits_of(const struct served *s, uint16_t group)
 {
 	return &s->seg.limits->limits[RESOURCE_MEMORY][group];
 }
 
-/* ---- what each has
- * ------------------------------------------------------------------------------------------- */
+/* ---- what each has --------------------------------------------------------------------------------------- */
 
 static bool is_looked_at(const struct served *s, uint32_t member)
 {
@@ -49,8 +48,7 @@ static void leave_elsewhere(struct served *s, uint32_t member, uint32_t account)
 		uint32_t other = mc_load_full(&member_of(&s->seg, member)->account[i]);
 
 		if (other && other - 1 != account &&
-		    account_meta_resource(mc_load_full(&account_of(&s->seg, other - 1)->meta)) ==
-			    RESOURCE_SWAP)
+		    account_meta_resource(mc_load_full(&account_of(&s->seg, other - 1)->meta)) == RESOURCE_SWAP)
 			hold(s, other - 1, 0);
 	}
 }
@@ -61,8 +59,7 @@ static bool is_paging_out(const struct served *s, uint32_t member)
 {
 	const struct member *m = member_of(&s->seg, member);
 
-	return mc_load_relaxed(&m->answers) &&
-	       mc_load_full(&m->cold_ask) != mc_load_full(&m->cold_answered);
+	return mc_load_relaxed(&m->answers) && mc_load_full(&m->cold_ask) != mc_load_full(&m->cold_answered);
 }
 
 /* Who has never had any gets no account for it. */
@@ -71,8 +68,7 @@ static void settle(struct served *s, uint32_t member, uint64_t pages)
 	uint16_t group = mc_load_full(&member_of(&s->seg, member)->group);
 	int slot = pages ? member_account(&s->seg, member, RESOURCE_SWAP, group)
 			 : member_find_account(&s->seg, member, RESOURCE_SWAP, group);
-	uint32_t account =
-		slot < 0 ? MEMBER_NIL : member_account_at(&s->seg, member, (unsigned)slot);
+	uint32_t account = slot < 0 ? MEMBER_NIL : member_account_at(&s->seg, member, (unsigned)slot);
 
 	if (account != MEMBER_NIL && (pages > held_in(s, account) || !is_paging_out(s, member)))
 		hold(s, account, pages);
@@ -83,17 +79,14 @@ void swap_look_at(struct served *s, uint32_t member)
 {
 	uint64_t pages;
 
-	if (s->daemon->world->swapped((pid_t)s->watch[member].pid, family_has_relatives(s, member),
-				      &pages) == 0)
+	if (s->daemon->world->swapped((pid_t)s->watch[member].pid, family_has_relatives(s, member), &pages) == 0)
 		settle(s, member, pages);
 }
 
 static void look_below(struct served *s, uint16_t group)
 {
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL;
-	     i = served_next_member(s, i + 1))
-		if (is_looked_at(s, i) &&
-		    group_is_within(&s->seg, mc_load_full(&member_of(&s->seg, i)->group), group))
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
+		if (is_looked_at(s, i) && group_is_within(&s->seg, mc_load_full(&member_of(&s->seg, i)->group), group))
 			swap_look_at(s, i);
 }
 
@@ -101,16 +94,13 @@ uint64_t swap_used(const struct served *s, uint16_t group)
 {
 	uint64_t sum = 0;
 
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL;
-	     i = served_next_member(s, i + 1))
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
 		if (group_is_within(&s->seg, mc_load_full(&member_of(&s->seg, i)->group), group))
 			sum += member_held(&s->seg, i, RESOURCE_SWAP);
 	return sum;
 }
 
-/* ---- memsw
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- memsw ----------------------------------------------------------------------------------------------- */
 
 /* Charged, but found not to be resident: it may have gone to swap a moment ago, and shall not count
  * twice. */
@@ -118,8 +108,7 @@ static uint64_t untouched(const struct served *s, uint16_t group)
 {
 	uint64_t sum = 0;
 
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL;
-	     i = served_next_member(s, i + 1))
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
 		if (group_is_within(&s->seg, mc_load_full(&member_of(&s->seg, i)->group), group))
 			sum += s->watch[i].look.untouched;
 	return sum;
@@ -173,8 +162,7 @@ static void look_at_limit(const struct served *s, uint16_t group)
 	struct pool *pool = pool_of(&s->seg, RESOURCE_MEMORY, group);
 	uint64_t both;
 
-	if (!mc_load_relaxed(&limits_of(s, group)->memsw) ||
-	    group_state(&s->seg, group) != GROUP_LIVE)
+	if (!mc_load_relaxed(&limits_of(s, group)->memsw) || group_state(&s->seg, group) != GROUP_LIVE)
 		return;
 	count_refusals(s, group);
 	swap_tighten(s, group);
@@ -183,13 +171,11 @@ static void look_at_limit(const struct served *s, uint16_t group)
 		mc_store_relaxed(&pool->memsw_peak, both);
 }
 
-/* ---- when
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- when ------------------------------------------------------------------------------------------------ */
 
 bool swap_is_there(struct served *s, uint64_t now_ns)
 {
-	struct world_host host = {0};
+	struct world_host host = { 0 };
 
 	if (now_ns - s->swap.asked_ns < PERIOD_NS && s->swap.asked_ns)
 		return s->swap.is_any;
@@ -209,8 +195,7 @@ static bool is_to_look(struct served *s, uint64_t now_ns)
 
 void swap_refresh(struct served *s, uint16_t group, uint64_t now_ns)
 {
-	bool fresh = s->swap.looked_ns && now_ns - s->swap.looked_ns < FRESH_NS &&
-		     s->swap.looked_group == group;
+	bool fresh = s->swap.looked_ns && now_ns - s->swap.looked_ns < FRESH_NS && s->swap.looked_group == group;
 
 	if (!fresh && is_to_look(s, now_ns))
 		look_below(s, group);

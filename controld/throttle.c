@@ -16,8 +16,7 @@ uint64_t throttle_find_overage(const struct survey *s, uint16_t group)
 
 uint32_t throttle_find_delay_ms(const struct survey *s, const struct survey *swap, uint16_t group, uint64_t pages)
 {
-	return throttle_delay_ms(throttle_find_overage(s, group), swap ? throttle_find_overage(swap, group) : 0,
-				 pages);
+	return throttle_delay_ms(throttle_find_overage(s, group), swap ? throttle_find_overage(swap, group) : 0, pages);
 }
 
 uint64_t throttle_find_excess(const struct survey *s, uint16_t group)

@@ -12,8 +12,7 @@ int tidy_add(struct served *s, uint16_t group, const void *holder)
 {
 	struct group *g = &s->seg.limits->group[group];
 
-	if (served_grow((void **)&s->transient, s->transient_count, &s->transient_room,
-			sizeof(*s->transient)))
+	if (served_grow((void **)&s->transient, s->transient_count, &s->transient_room, sizeof(*s->transient)))
 		return -ENOMEM;
 	g->transient = 1;
 	s->transient[s->transient_count++] = (struct transient){
@@ -57,10 +56,8 @@ static int remove_one(struct served *s, uint16_t group)
 
 	if (err)
 		return err;
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL;
-	     i = served_next_member(s, i + 1))
-		if (mc_load_full(&member_of(&s->seg, i)->group) == group &&
-		    member_is_present(&s->seg, i)) {
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1))
+		if (mc_load_full(&member_of(&s->seg, i)->group) == group && member_is_present(&s->seg, i)) {
 			tree_reopen(&s->seg, group);
 			return -EBUSY;
 		}
@@ -82,8 +79,7 @@ static uint16_t first_leaf(const struct segment *seg, uint16_t group)
 
 static bool find_member_below(const struct served *s, uint16_t group, uint16_t *ret_group)
 {
-	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL;
-	     i = served_next_member(s, i + 1)) {
+	for (uint32_t i = served_next_member(s, 0); i != MEMBER_NIL; i = served_next_member(s, i + 1)) {
 		uint16_t of = mc_load_full(&member_of(&s->seg, i)->group);
 
 		if (member_is_present(&s->seg, i) && group_is_within(&s->seg, of, group)) {
@@ -94,8 +90,7 @@ static bool find_member_below(const struct served *s, uint16_t group, uint16_t *
 	return false;
 }
 
-int tidy_remove(struct served *s, uint16_t group, bool recursive, unsigned *ret_removed,
-		uint16_t *ret_in_way)
+int tidy_remove(struct served *s, uint16_t group, bool recursive, unsigned *ret_removed, uint16_t *ret_in_way)
 {
 	uint16_t leaf;
 
@@ -128,8 +123,7 @@ static bool is_the_same(const struct served *s, const struct transient *t)
 }
 
 /* True when the entry is done with. The snapshot only says whether trying is worth while. */
-static bool remove_transient(struct served *s, const struct transient *t,
-			     const struct snapshot *snap)
+static bool remove_transient(struct served *s, const struct transient *t, const struct snapshot *snap)
 {
 	unsigned removed;
 	uint16_t in_way;

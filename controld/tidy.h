@@ -21,7 +21,6 @@ void tidy_adopt(struct served *s);
 /* Removes a group and, when `recursive`, all below it. -EBUSY: *ret_in_way is a group that has a
  * member or, when not recursive, the group itself has children; -EPERM: the root; -ENOMEM. Groups
  * below may have gone when somebody joins meanwhile. */
-int tidy_remove(struct served *s, uint16_t group, bool recursive, unsigned *ret_removed,
-		uint16_t *ret_in_way);
+int tidy_remove(struct served *s, uint16_t group, bool recursive, unsigned *ret_removed, uint16_t *ret_in_way);
 
 #endif

@@ -25,9 +25,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG		128
+#define BACKLOG 128
 #define CONNECTIONS_MAX 8192u
-#define EVENT		"pressure:medium,local"
+#define EVENT "pressure:medium,local"
 
 struct watcher {
 	struct watcher *next, **at;

@@ -10,7 +10,7 @@
 typedef int cu_result;
 typedef uint64_t cu_ptr; /* CUdeviceptr since 3.2; before it was 32 bits wide */
 typedef uint32_t cu_ptr_v1;
-typedef void *cu_handle; /* context, stream, event, array, pool, graph: opaque pointers */
+typedef void *cu_handle;		/* context, stream, event, array, pool, graph: opaque pointers */
 typedef unsigned long long cu_physical; /* CUmemGenericAllocationHandle */
 typedef int cu_device;
 

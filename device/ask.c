@@ -39,8 +39,7 @@ int ask_for_region(const char *dir, const char *name, const char *address, uint6
 			    name, address, (unsigned long long)capacity));
 }
 
-int ask_about_heirs(const char *dir, const char *what, uint64_t *name, uint32_t member,
-		    unsigned region, uint64_t units)
+int ask_about_heirs(const char *dir, const char *what, uint64_t *name, uint32_t member, unsigned region, uint64_t units)
 {
 	char text[512];
 	const char *at;
@@ -50,8 +49,7 @@ int ask_about_heirs(const char *dir, const char *what, uint64_t *name, uint32_t 
 		  snprintf(text, sizeof(text),
 			   "{\"v\":1,\"op\":\"heirs\",\"what\":\"%s\",\"member\":%u,\"name\":%llu,"
 			   "\"region\":%u,\"units\":%llu}",
-			   what, member, (unsigned long long)*name, region,
-			   (unsigned long long)units));
+			   what, member, (unsigned long long)*name, region, (unsigned long long)units));
 	at = err ? NULL : strstr(text, "\"name\":");
 	if (at)
 		*name = strtoull(at + strlen("\"name\":"), NULL, 10);

@@ -10,7 +10,7 @@ int ask_for_region(const char *dir, const char *name, const char *address, uint6
 
 /* Tells it what is shared: see controld/commands.def. 0, and *name as the daemon
  * knows it; -ENODEV: the daemon says no; else errno. */
-int ask_about_heirs(const char *dir, const char *what, uint64_t *name, uint32_t member,
-		    unsigned region, uint64_t units);
+int ask_about_heirs(const char *dir, const char *what, uint64_t *name, uint32_t member, unsigned region,
+		    uint64_t units);
 
 #endif

@@ -61,8 +61,7 @@ bool device_charge_reserve_more(struct device_charge *c, uint64_t bytes)
 
 	if (!c->member)
 		return true;
-	resource = account_meta_resource(
-		mc_load_relaxed(&account_of(c->member->actor.seg, c->to.account)->meta));
+	resource = account_meta_resource(mc_load_relaxed(&account_of(c->member->actor.seg, c->to.account)->meta));
 	if (!take_units(c, resource, units, false))
 		return false;
 	c->units += units;
@@ -85,14 +84,14 @@ void device_charge_commit(struct device_charge *c, uint64_t bytes, struct device
 {
 	uint64_t units = units_of(bytes);
 
-	*ret = (struct device_paid){0};
+	*ret = (struct device_paid){ 0 };
 	if (!c->member)
 		return;
 	if (units < c->units)
 		give(c->member, c->to.account, c->units - units);
 	else if (units > c->units)
 		charge_force(&c->member->actor, c->to.account, units - c->units, OVER_LAZY);
-	*ret = (struct device_paid){.units = units, .slot = (uint8_t)c->to.slot};
+	*ret = (struct device_paid){ .units = units, .slot = (uint8_t)c->to.slot };
 	c->units = 0;
 }
 
@@ -106,10 +105,9 @@ void device_charge_return(const struct device_paid *paid)
 
 /* A pool that was paid for from the group we were in before is paid for from there until it is
  * given back. */
-void device_charge_settle(struct device_charge *c, int resource, struct device_paid *paid,
-			  uint64_t bytes)
+void device_charge_settle(struct device_charge *c, int resource, struct device_paid *paid, uint64_t bytes)
 {
-	struct device_charge own = {0};
+	struct device_charge own = { 0 };
 	uint64_t units = units_of(bytes);
 	uint32_t account;
 
@@ -124,8 +122,7 @@ void device_charge_settle(struct device_charge *c, int resource, struct device_p
 	account = member_account_at(c->member->actor.seg, c->member->member, paid->slot);
 	if (account == c->to.account && units >= paid->units + c->units) {
 		if (units > paid->units + c->units)
-			charge_force(&c->member->actor, account, units - paid->units - c->units,
-				     OVER_LAZY);
+			charge_force(&c->member->actor, account, units - paid->units - c->units, OVER_LAZY);
 	} else if (account == c->to.account) {
 		give(c->member, account, paid->units + c->units - units);
 	} else {
@@ -139,8 +136,7 @@ void device_charge_settle(struct device_charge *c, int resource, struct device_p
 	paid->units = units;
 }
 
-/* ---- the group's share
- * ---------------------------------------------------------------------------------------- */
+/* ---- the group's share ----------------------------------------------------------------------------------- */
 
 /* Stocks count as free: they are given back to whoever is refused. */
 static uint64_t usage_of(const struct segment *seg, unsigned resource, uint16_t group)

@@ -64,8 +64,7 @@ void device_charge_return(const struct device_paid *paid);
 /* Changes what is paid for to `bytes`, whatever the limits: what a driver's pool turned out to have
  * reserved. The reservation `c` (may be NULL) is used up. The caller sees to it that one thread at
  * a time changes *paid. */
-void device_charge_settle(struct device_charge *c, int resource, struct device_paid *paid,
-			  uint64_t bytes);
+void device_charge_settle(struct device_charge *c, int resource, struct device_paid *paid, uint64_t bytes);
 
 /* What there is for this process in a region: the least of all limits above, and how much is left
  * below them, in bytes. False: no limit, or the group shows what the device shows. */

@@ -26,8 +26,7 @@ struct cuda_devices *cuda_devices(struct copy *copy)
 	*(void **)&d->graph_attribute = resolve_in(copy, "cuDeviceGetGraphMemAttribute");
 	*(void **)&d->pointer_attribute = resolve_in(copy, "cuPointerGetAttribute");
 	*(void **)&d->array_requirements = resolve_in(copy, "cuArrayGetMemoryRequirements");
-	*(void **)&d->mipmap_requirements =
-		resolve_in(copy, "cuMipmappedArrayGetMemoryRequirements");
+	*(void **)&d->mipmap_requirements = resolve_in(copy, "cuMipmappedArrayGetMemoryRequirements");
 	*(void **)&d->address_range = resolve_in(copy, "cuMemGetAddressRange_v2");
 	*(void **)&d->granularity = resolve_in(copy, "cuMemGetAllocationGranularity");
 	*(void **)&d->primary_retain = resolve_in(copy, "cuDevicePrimaryCtxRetain");

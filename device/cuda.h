@@ -49,7 +49,7 @@ struct cuda_devices {
 	int (*granularity)(size_t *, const struct cu_physical_properties *, int);
 	int (*primary_retain)(cu_handle *, cu_device);
 	int (*primary_state)(cu_device, unsigned *, int *);
-	mc_word32 count;                    /* 0: not known yet */
+	mc_word32 count;		    /* 0: not known yet */
 	mc_word32 region[CUDA_DEVICES_MAX]; /* resource, by ordinal; 0 not met yet, CUDA_REGION_NONE
 					     */
 };

@@ -40,8 +40,7 @@ static uint64_t guess(const struct shape *s, unsigned levels)
 		return 0;
 	if (__builtin_mul_overflow(at_least_one(s->width), at_least_one(s->height), &elements) ||
 	    __builtin_mul_overflow(elements, at_least_one(s->depth), &elements) ||
-	    __builtin_mul_overflow(elements, at_least_one(s->channels) * bits_of(s->format) / 8,
-				   &bytes))
+	    __builtin_mul_overflow(elements, at_least_one(s->channels) * bits_of(s->format) / 8, &bytes))
 		return UINT64_MAX / 2;
 	return levels > 1 ? bytes + bytes / 3 : bytes;
 }
@@ -49,10 +48,10 @@ static uint64_t guess(const struct shape *s, unsigned levels)
 typedef int ask_requirements(struct cu_array_requirements *, cu_handle, cu_device);
 
 /* Sparse and deferred ones have nothing of their own. */
-static uint64_t true_size(struct copy *copy, ask_requirements *ask, cu_handle array,
-			  const struct shape *s, uint64_t guessed)
+static uint64_t true_size(struct copy *copy, ask_requirements *ask, cu_handle array, const struct shape *s,
+			  uint64_t guessed)
 {
-	struct cu_array_requirements r = {0};
+	struct cu_array_requirements r = { 0 };
 	cu_device device;
 
 	if (s->flags & (CU_ARRAY_SPARSE | CU_ARRAY_DEFERRED)) {
@@ -64,12 +63,11 @@ static uint64_t true_size(struct copy *copy, ask_requirements *ask, cu_handle ar
 	return r.size;
 }
 
-static bool keep(struct copy *copy, struct device_charge *charge, int resource, cu_handle array,
-		 uint64_t guessed, uint64_t bytes)
+static bool keep(struct copy *copy, struct device_charge *charge, int resource, cu_handle array, uint64_t guessed,
+		 uint64_t bytes)
 {
 	struct cuda_devices *d = cuda_devices(copy);
-	struct ledger_entry e = {
-		.key = (uintptr_t)array, .kind = LEDGER_ARRAY, .resource = (int8_t)resource};
+	struct ledger_entry e = { .key = (uintptr_t)array, .kind = LEDGER_ARRAY, .resource = (int8_t)resource };
 	cu_handle context = NULL;
 
 	if (bytes > guessed && !device_charge_reserve_more(charge, bytes - guessed))
@@ -100,8 +98,7 @@ static bool keep(struct copy *copy, struct device_charge *charge, int resource, 
 		device_charge_cancel(&charge); \
 		return result; \
 	} \
-	if (keep(copy, &charge, resource, *(array), guessed, \
-		 true_size(copy, ask, *(array), &s, guessed))) \
+	if (keep(copy, &charge, resource, *(array), guessed, true_size(copy, ask, *(array), &s, guessed))) \
 		return result; \
 	device_charge_cancel(&charge); \
 	(void)REAL(copy, destroy)(*(array)); \
@@ -114,10 +111,9 @@ static bool keep(struct copy *copy, struct device_charge *charge, int resource, 
 	}
 #define DEEP(like) \
 	{ \
-		(like)->width, (like)->height, (like)->depth, (like)->format, (like)->channels, \
-			(like)->flags \
+		(like)->width, (like)->height, (like)->depth, (like)->format, (like)->channels, (like)->flags \
 	}
-#define ARRAYS  cuda_devices(copy)->array_requirements
+#define ARRAYS cuda_devices(copy)->array_requirements
 #define MIPMAPS cuda_devices(copy)->mipmap_requirements
 
 int on_cuArrayCreate(struct copy *copy, cu_handle *array, const struct cu_array_v1 *like)
@@ -127,8 +123,7 @@ int on_cuArrayCreate(struct copy *copy, cu_handle *array, const struct cu_array_
 
 int on_cuArrayCreate_v2(struct copy *copy, cu_handle *array, const struct cu_array_v2 *like)
 {
-	MAKE(copy, cuArrayCreate_v2, cuArrayDestroy, ARRAYS, array, like, 1, FLAT(like), array,
-	     like)
+	MAKE(copy, cuArrayCreate_v2, cuArrayDestroy, ARRAYS, array, like, 1, FLAT(like), array, like)
 }
 
 int on_cuArray3DCreate(struct copy *copy, cu_handle *array, const struct cu_array3d_v1 *like)
@@ -138,15 +133,13 @@ int on_cuArray3DCreate(struct copy *copy, cu_handle *array, const struct cu_arra
 
 int on_cuArray3DCreate_v2(struct copy *copy, cu_handle *array, const struct cu_array3d_v2 *like)
 {
-	MAKE(copy, cuArray3DCreate_v2, cuArrayDestroy, ARRAYS, array, like, 1, DEEP(like), array,
-	     like)
+	MAKE(copy, cuArray3DCreate_v2, cuArrayDestroy, ARRAYS, array, like, 1, DEEP(like), array, like)
 }
 
-int on_cuMipmappedArrayCreate(struct copy *copy, cu_handle *array, const struct cu_array3d_v2 *like,
-			      unsigned levels)
+int on_cuMipmappedArrayCreate(struct copy *copy, cu_handle *array, const struct cu_array3d_v2 *like, unsigned levels)
 {
-	MAKE(copy, cuMipmappedArrayCreate, cuMipmappedArrayDestroy, MIPMAPS, array, like, levels,
-	     DEEP(like), array, like, levels)
+	MAKE(copy, cuMipmappedArrayCreate, cuMipmappedArrayDestroy, MIPMAPS, array, like, levels, DEEP(like), array,
+	     like, levels)
 }
 
 static int destroy(int (*real)(cu_handle), cu_handle array)

@@ -11,8 +11,7 @@ static bool is_gone(struct copy *copy, cu_ptr ptr)
 	struct cuda_devices *d = cuda_devices(copy);
 	int type;
 
-	return d->pointer_attribute &&
-	       d->pointer_attribute(&type, CU_POINTER_MEMORY_TYPE, ptr) == CU_INVALID_VALUE;
+	return d->pointer_attribute && d->pointer_attribute(&type, CU_POINTER_MEMORY_TYPE, ptr) == CU_INVALID_VALUE;
 }
 
 static bool is_of(cu_handle context, cu_handle array)
@@ -55,8 +54,7 @@ static void sweep(struct copy *copy, cu_handle context, enum ledger_kind kind)
 	if (!key)
 		return;
 	for (size_t i = 0; i < n; i++)
-		if (kind == LEDGER_ARRAY ? is_of(context, (cu_handle)(uintptr_t)key[i])
-					 : is_gone(copy, key[i]))
+		if (kind == LEDGER_ARRAY ? is_of(context, (cu_handle)(uintptr_t)key[i]) : is_gone(copy, key[i]))
 			give(kind, key[i]);
 	(void)sys_munmap(key, size);
 }
@@ -89,8 +87,7 @@ int on_cuCtxDestroy_v2(struct copy *copy, cu_handle context)
 	return result;
 }
 
-/* ---- a device's primary context
- * -------------------------------------------------------------------------------- */
+/* ---- a device's primary context -------------------------------------------------------------------------- */
 
 bool cuda_primary_is_active(struct copy *copy, cu_device device)
 {

@@ -37,7 +37,7 @@ static void keep(const void *ptr, uint64_t bytes, uint64_t before)
 {
 	int64_t pages = (int64_t)units_pages_up(bytes);
 	struct device_member *m = device_member();
-	struct ledger_entry e = {.key = (uintptr_t)ptr, .kind = LEDGER_HOST, .size = bytes};
+	struct ledger_entry e = { .key = (uintptr_t)ptr, .kind = LEDGER_HOST, .size = bytes };
 	struct device_target to;
 
 	if (!m || !device_region_target(m, RESOURCE_MEMORY, &to))

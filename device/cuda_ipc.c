@@ -27,8 +27,7 @@ int on_cuIpcGetMemHandle(struct copy *copy, struct cu_ipc_handle *handle, cu_ptr
 	uint64_t name;
 	struct ledger_entry e;
 
-	if (result || !handle || !ledger_find(LEDGER_POINTER, base_of(copy, ptr), &e) ||
-	    !e.paid.units)
+	if (result || !handle || !ledger_find(LEDGER_POINTER, base_of(copy, ptr), &e) || !e.paid.units)
 		return result;
 	name = heirs_name_of_bytes(handle, sizeof(*handle));
 	if (e.of == name)
@@ -49,10 +48,9 @@ static bool open_again(struct ledger_entry *e, void *arg)
 
 static void opened(cu_ptr ptr, const struct cu_ipc_handle *handle)
 {
-	struct ledger_entry e = {.key = ptr,
-				 .of = heirs_name_of_bytes(handle, sizeof(*handle)),
-				 .kind = LEDGER_OPENED,
-				 .handles = 1};
+	struct ledger_entry e = {
+		.key = ptr, .of = heirs_name_of_bytes(handle, sizeof(*handle)), .kind = LEDGER_OPENED, .handles = 1
+	};
 
 	if (ledger_change(LEDGER_OPENED, ptr, open_again, NULL, NULL))
 		return;
@@ -60,8 +58,7 @@ static void opened(cu_ptr ptr, const struct cu_ipc_handle *handle)
 		(void)ledger_put(&e);
 }
 
-int on_cuIpcOpenMemHandle(struct copy *copy, cu_ptr *ptr, struct cu_ipc_handle handle,
-			  unsigned flags)
+int on_cuIpcOpenMemHandle(struct copy *copy, cu_ptr *ptr, struct cu_ipc_handle handle, unsigned flags)
 {
 	int result = REAL(copy, cuIpcOpenMemHandle)(ptr, handle, flags);
 
@@ -70,8 +67,7 @@ int on_cuIpcOpenMemHandle(struct copy *copy, cu_ptr *ptr, struct cu_ipc_handle h
 	return result;
 }
 
-int on_cuIpcOpenMemHandle_v2(struct copy *copy, cu_ptr *ptr, struct cu_ipc_handle handle,
-			     unsigned flags)
+int on_cuIpcOpenMemHandle_v2(struct copy *copy, cu_ptr *ptr, struct cu_ipc_handle handle, unsigned flags)
 {
 	int result = REAL(copy, cuIpcOpenMemHandle_v2)(ptr, handle, flags);
 

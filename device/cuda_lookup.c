@@ -9,8 +9,7 @@ static void stand_in(const struct copy *copy, void **function)
 		*function = resolve_stand_in_of(copy, *function);
 }
 
-int on_cuGetProcAddress(struct copy *copy, const char *symbol, void **function, int version,
-			uint64_t flags)
+int on_cuGetProcAddress(struct copy *copy, const char *symbol, void **function, int version, uint64_t flags)
 {
 	int result = REAL(copy, cuGetProcAddress)(symbol, function, version, flags);
 
@@ -19,8 +18,8 @@ int on_cuGetProcAddress(struct copy *copy, const char *symbol, void **function, 
 	return result;
 }
 
-int on_cuGetProcAddress_v2(struct copy *copy, const char *symbol, void **function, int version,
-			   uint64_t flags, int *status)
+int on_cuGetProcAddress_v2(struct copy *copy, const char *symbol, void **function, int version, uint64_t flags,
+			   int *status)
 {
 	int result = REAL(copy, cuGetProcAddress_v2)(symbol, function, version, flags, status);
 

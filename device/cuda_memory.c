@@ -5,7 +5,8 @@
 static void keep(uint64_t ptr, int resource, const struct device_paid *paid)
 {
 	const struct ledger_entry e = {
-		.key = ptr, .kind = LEDGER_POINTER, .resource = (int8_t)resource, .paid = *paid};
+		.key = ptr, .kind = LEDGER_POINTER, .resource = (int8_t)resource, .paid = *paid
+	};
 
 	if (paid->units)
 		(void)ledger_put(&e);
@@ -48,8 +49,7 @@ int on_cuMemAllocManaged(struct copy *copy, cu_ptr *ptr, size_t size, unsigned f
 	ALLOCATE(copy, cuMemAllocManaged, ptr, size, ptr, size, flags)
 }
 
-/* ---- rows: only the driver knows how long they are
- * ----------------------------------------------------------- */
+/* ---- rows: only the driver knows how long they are ------------------------------------------------------- */
 
 #define PITCH_LEAST 512u
 
@@ -66,8 +66,7 @@ static uint64_t least_pitch(uint64_t width)
 }
 
 /* False: what the driver has taken beyond what was reserved is refused. */
-static bool keep_rows(struct device_charge *charge, int resource, uint64_t ptr, uint64_t reserved,
-		      uint64_t bytes)
+static bool keep_rows(struct device_charge *charge, int resource, uint64_t ptr, uint64_t reserved, uint64_t bytes)
 {
 	struct device_paid paid;
 
@@ -99,21 +98,18 @@ static bool keep_rows(struct device_charge *charge, int resource, uint64_t ptr, 
 	*(ptr) = 0; \
 	return CU_OUT_OF_MEMORY;
 
-int on_cuMemAllocPitch(struct copy *copy, cu_ptr_v1 *ptr, unsigned *pitch, unsigned width,
-		       unsigned height, unsigned element)
+int on_cuMemAllocPitch(struct copy *copy, cu_ptr_v1 *ptr, unsigned *pitch, unsigned width, unsigned height,
+		       unsigned element)
 {
 	ALLOCATE_ROWS(copy, cuMemAllocPitch, cuMemFree, ptr, pitch, width, height, element)
 }
 
-int on_cuMemAllocPitch_v2(struct copy *copy, cu_ptr *ptr, size_t *pitch, size_t width,
-			  size_t height, unsigned element)
+int on_cuMemAllocPitch_v2(struct copy *copy, cu_ptr *ptr, size_t *pitch, size_t width, size_t height, unsigned element)
 {
 	ALLOCATE_ROWS(copy, cuMemAllocPitch_v2, cuMemFree_v2, ptr, pitch, width, height, element)
 }
 
-/* ---- giving back
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- giving back ----------------------------------------------------------------------------------------- */
 
 /* Taken out before: afterwards the address may be somebody else's. What is not in the ledger is of
  * a pool, or foreign: forwarded. */

@@ -35,8 +35,7 @@ static void *look(void *library, const char *name)
 
 static bool open_nvml(void)
 {
-	void *library =
-		resolve_real_dlsym ? dlopen("libnvidia-ml.so.1", RTLD_LAZY | RTLD_LOCAL) : NULL;
+	void *library = resolve_real_dlsym ? dlopen("libnvidia-ml.so.1", RTLD_LAZY | RTLD_LOCAL) : NULL;
 	int (*init)(void);
 
 	if (!library) {
@@ -68,9 +67,8 @@ static uint64_t shown(struct copy *copy, cu_device device, uint32_t pid)
 	uint64_t used = 0;
 	nvml_device at;
 
-	if (!have_nvml() || !d->device_address ||
-	    d->device_address(address, sizeof(address), device) || nvml.by_address(address, &at) ||
-	    nvml.processes(at, &n, process))
+	if (!have_nvml() || !d->device_address || d->device_address(address, sizeof(address), device) ||
+	    nvml.by_address(address, &at) || nvml.processes(at, &n, process))
 		return 0;
 	for (unsigned i = 0; i < n && i < PROCESSES_MAX; i++)
 		if (process[i].pid == pid && process[i].used < UINT64_MAX / 2)
@@ -92,11 +90,10 @@ static bool settle(struct ledger_entry *e, void *arg)
 	uint64_t held = member_held(seg, r->member->member, r->resource), before = e->paid.units;
 	uint64_t others = held > before ? (held - before) * REGION_UNIT : 0;
 
-	device_charge_settle(NULL, (int)r->resource, &e->paid,
-			     r->shown > others ? r->shown - others : 0);
+	device_charge_settle(NULL, (int)r->resource, &e->paid, r->shown > others ? r->shown - others : 0);
 	if (e->paid.units != before)
-		account_class_add(seg, member_account_at(seg, r->member->member, e->paid.slot),
-				  CLASS_OBSERVED, (int64_t)(e->paid.units - before));
+		account_class_add(seg, member_account_at(seg, r->member->member, e->paid.slot), CLASS_OBSERVED,
+				  (int64_t)(e->paid.units - before));
 	return false;
 }
 
@@ -104,16 +101,15 @@ static bool settle(struct ledger_entry *e, void *arg)
 void cuda_overhead_sample(struct copy *copy, cu_device device)
 {
 	int resource = cuda_region(copy, device);
-	struct residual r = {.member = resource < 0 ? NULL : device_member(),
-			     .resource = (unsigned)resource};
-	const struct ledger_entry fresh = {
-		.key = (uint64_t)resource, .kind = LEDGER_OVERHEAD, .resource = (int8_t)resource};
+	struct residual r = { .member = resource < 0 ? NULL : device_member(), .resource = (unsigned)resource };
+	const struct ledger_entry fresh = { .key = (uint64_t)resource,
+					    .kind = LEDGER_OVERHEAD,
+					    .resource = (int8_t)resource };
 
 	if (!r.member)
 		return;
 	r.shown = shown(copy, device,
-			member_pid(mc_load_relaxed(
-				&member_of(r.member->actor.seg, r.member->member)->state)));
+			member_pid(mc_load_relaxed(&member_of(r.member->actor.seg, r.member->member)->state)));
 	if (ledger_change(LEDGER_OVERHEAD, fresh.key, settle, &r, NULL) || r.shown == 0)
 		return;
 	if (ledger_put(&fresh))
@@ -125,8 +121,7 @@ void cuda_overhead_sample_all(struct copy *copy)
 	struct cuda_devices *d = cuda_devices(copy);
 
 	for (cu_device i = 0; i < CUDA_DEVICES_MAX; i++)
-		if (mc_load_relaxed(&d->region[i]) &&
-		    mc_load_relaxed(&d->region[i]) != CUDA_REGION_NONE)
+		if (mc_load_relaxed(&d->region[i]) && mc_load_relaxed(&d->region[i]) != CUDA_REGION_NONE)
 			cuda_overhead_sample(copy, i);
 }
 
@@ -148,14 +143,12 @@ int on_cuCtxCreate_v2(struct copy *copy, cu_handle *context, unsigned flags, cu_
 	BEGIN(copy, cuCtxCreate_v2, device, context, flags, device)
 }
 
-int on_cuCtxCreate_v3(struct copy *copy, cu_handle *context, void *parameters, int n,
-		      unsigned flags, cu_device device)
+int on_cuCtxCreate_v3(struct copy *copy, cu_handle *context, void *parameters, int n, unsigned flags, cu_device device)
 {
 	BEGIN(copy, cuCtxCreate_v3, device, context, parameters, n, flags, device)
 }
 
-int on_cuCtxCreate_v4(struct copy *copy, cu_handle *context, void *parameters, unsigned flags,
-		      cu_device device)
+int on_cuCtxCreate_v4(struct copy *copy, cu_handle *context, void *parameters, unsigned flags, cu_device device)
 {
 	BEGIN(copy, cuCtxCreate_v4, device, context, parameters, flags, device)
 }
@@ -190,8 +183,8 @@ int on_cuModuleLoadData(struct copy *copy, cu_handle *module, const void *image)
 	AROUND(copy, cuModuleLoadData, module, image)
 }
 
-int on_cuModuleLoadDataEx(struct copy *copy, cu_handle *module, const void *image, unsigned n,
-			  int *options, void **values)
+int on_cuModuleLoadDataEx(struct copy *copy, cu_handle *module, const void *image, unsigned n, int *options,
+			  void **values)
 {
 	AROUND(copy, cuModuleLoadDataEx, module, image, n, options, values)
 }
@@ -206,20 +199,17 @@ int on_cuModuleUnload(struct copy *copy, cu_handle module)
 	AROUND(copy, cuModuleUnload, module)
 }
 
-int on_cuLibraryLoadData(struct copy *copy, cu_handle *library, const void *code, int *options,
-			 void **values, unsigned n, int *library_options, void **library_values,
-			 unsigned library_n)
+int on_cuLibraryLoadData(struct copy *copy, cu_handle *library, const void *code, int *options, void **values,
+			 unsigned n, int *library_options, void **library_values, unsigned library_n)
 {
-	AROUND(copy, cuLibraryLoadData, library, code, options, values, n, library_options,
-	       library_values, library_n)
+	AROUND(copy, cuLibraryLoadData, library, code, options, values, n, library_options, library_values, library_n)
 }
 
-int on_cuLibraryLoadFromFile(struct copy *copy, cu_handle *library, const char *file, int *options,
-			     void **values, unsigned n, int *library_options, void **library_values,
-			     unsigned library_n)
+int on_cuLibraryLoadFromFile(struct copy *copy, cu_handle *library, const char *file, int *options, void **values,
+			     unsigned n, int *library_options, void **library_values, unsigned library_n)
 {
-	AROUND(copy, cuLibraryLoadFromFile, library, file, options, values, n, library_options,
-	       library_values, library_n)
+	AROUND(copy, cuLibraryLoadFromFile, library, file, options, values, n, library_options, library_values,
+	       library_n)
 }
 
 int on_cuLibraryUnload(struct copy *copy, cu_handle library)

@@ -18,12 +18,11 @@ static bool is_odd(struct copy *copy, size_t size, const struct cu_physical_prop
 	return d->granularity && d->granularity(&grain, p, 0) == 0 && grain && size % grain;
 }
 
-int on_cuMemCreate(struct copy *copy, cu_physical *handle, size_t size,
-		   const struct cu_physical_properties *properties, unsigned long long flags)
+int on_cuMemCreate(struct copy *copy, cu_physical *handle, size_t size, const struct cu_physical_properties *properties,
+		   unsigned long long flags)
 {
 	int resource = region_of(copy, properties);
-	struct ledger_entry e = {
-		.kind = LEDGER_PHYSICAL, .resource = (int8_t)resource, .handles = 1};
+	struct ledger_entry e = { .kind = LEDGER_PHYSICAL, .resource = (int8_t)resource, .handles = 1 };
 	struct device_charge charge;
 	int result;
 
@@ -45,9 +44,7 @@ int on_cuMemCreate(struct copy *copy, cu_physical *handle, size_t size,
 	return result;
 }
 
-/* ---- counting
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- counting -------------------------------------------------------------------------------------------- */
 
 static bool is_gone(const struct ledger_entry *e)
 {
@@ -123,15 +120,11 @@ int on_cuMemRetainAllocationHandle(struct copy *copy, cu_physical *handle, void 
 	return result;
 }
 
-/* ---- mappings
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- mappings -------------------------------------------------------------------------------------------- */
 
-int on_cuMemMap(struct copy *copy, cu_ptr ptr, size_t size, size_t offset, cu_physical handle,
-		unsigned long long flags)
+int on_cuMemMap(struct copy *copy, cu_ptr ptr, size_t size, size_t offset, cu_physical handle, unsigned long long flags)
 {
-	const struct ledger_entry e = {
-		.key = ptr, .kind = LEDGER_MAPPING, .of = handle, .size = size};
+	const struct ledger_entry e = { .key = ptr, .kind = LEDGER_MAPPING, .of = handle, .size = size };
 	int result = REAL(copy, cuMemMap)(ptr, size, offset, handle, flags);
 
 	if (!result && ledger_change(LEDGER_PHYSICAL, handle, add_map, NULL, NULL))
@@ -165,9 +158,7 @@ int on_cuMemUnmap(struct copy *copy, cu_ptr ptr, size_t size)
 	return result;
 }
 
-/* ---- sharing
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- sharing --------------------------------------------------------------------------------------------- */
 
 static bool set_name(struct ledger_entry *e, void *name)
 {
@@ -193,8 +184,8 @@ static void lend(const struct ledger_entry *e, const void *shareable, int type)
 		device_member_mark_partial();
 }
 
-int on_cuMemExportToShareableHandle(struct copy *copy, void *shareable, cu_physical handle,
-				    int type, unsigned long long flags)
+int on_cuMemExportToShareableHandle(struct copy *copy, void *shareable, cu_physical handle, int type,
+				    unsigned long long flags)
 {
 	int result = REAL(copy, cuMemExportToShareableHandle)(shareable, handle, type, flags);
 	struct ledger_entry e;
@@ -207,17 +198,15 @@ int on_cuMemExportToShareableHandle(struct copy *copy, void *shareable, cu_physi
 static uint64_t name_of(void *shareable, int type)
 {
 	return type == SHARED_BY_DESCRIPTOR ? heirs_name_of_descriptor((int)(intptr_t)shareable)
-	       : type == SHARED_BY_BYTES
-		       ? heirs_name_of_bytes(shareable, sizeof(struct cu_ipc_handle))
-		       : 0;
+	       : type == SHARED_BY_BYTES    ? heirs_name_of_bytes(shareable, sizeof(struct cu_ipc_handle))
+					    : 0;
 }
 
 /* Where the driver answers a handle that this process has already, it is one more of that. */
-int on_cuMemImportFromShareableHandle(struct copy *copy, cu_physical *handle, void *shareable,
-				      int type)
+int on_cuMemImportFromShareableHandle(struct copy *copy, cu_physical *handle, void *shareable, int type)
 {
 	int result = REAL(copy, cuMemImportFromShareableHandle)(handle, shareable, type);
-	struct ledger_entry e = {.kind = LEDGER_PHYSICAL, .resource = -1, .handles = 1};
+	struct ledger_entry e = { .kind = LEDGER_PHYSICAL, .resource = -1, .handles = 1 };
 
 	if (result || !handle || ledger_change(LEDGER_PHYSICAL, *handle, add_handle, NULL, NULL))
 		return result;

@@ -25,9 +25,7 @@ static bool ask(struct copy *copy, cu_handle pool, int attribute, uint64_t *ret)
 	return d->pool_attribute && d->pool_attribute(pool, attribute, ret) == 0;
 }
 
-/* ---- settling
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- settling -------------------------------------------------------------------------------------------- */
 
 struct settling {
 	struct device_charge *charge; /* NULL: none */
@@ -44,10 +42,9 @@ static bool settle(struct ledger_entry *e, void *arg)
 
 static void add_pool(struct copy *copy, cu_handle pool, int resource)
 {
-	const struct ledger_entry e = {.key = (uintptr_t)pool,
-				       .kind = LEDGER_POOL,
-				       .of = copy->index,
-				       .resource = (int8_t)resource};
+	const struct ledger_entry e = {
+		.key = (uintptr_t)pool, .kind = LEDGER_POOL, .of = copy->index, .resource = (int8_t)resource
+	};
 
 	if (resource >= 0)
 		(void)ledger_put(&e);
@@ -56,7 +53,7 @@ static void add_pool(struct copy *copy, cu_handle pool, int resource)
 /* `charge` is used up. */
 static void sample(struct copy *copy, cu_handle pool, struct device_charge *charge)
 {
-	struct settling s = {.charge = charge};
+	struct settling s = { .charge = charge };
 
 	if (!ask(copy, pool, CU_POOL_RESERVED_CURRENT, &s.reserved) ||
 	    !ledger_change(LEDGER_POOL, (uintptr_t)pool, settle, &s, NULL))
@@ -96,9 +93,7 @@ void cuda_pools_sample_if_due(struct copy *copy)
 		cuda_pools_sample(copy);
 }
 
-/* ---- allocating
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- allocating ------------------------------------------------------------------------------------------ */
 
 /* What the pool would take from the device for `size` more. */
 static uint64_t lacking(struct copy *copy, cu_handle pool, uint64_t size)
@@ -133,8 +128,7 @@ static int region_of_pointer(struct copy *copy, cu_ptr ptr)
 	return cuda_region(copy, ordinal);
 }
 
-static void allocated(struct copy *copy, cu_ptr ptr, cu_handle pool, struct device_charge *charge,
-		      int resource)
+static void allocated(struct copy *copy, cu_ptr ptr, cu_handle pool, struct device_charge *charge, int resource)
 {
 	struct ledger_entry e;
 
@@ -143,8 +137,7 @@ static void allocated(struct copy *copy, cu_ptr ptr, cu_handle pool, struct devi
 		e.resource = (int8_t)region_of_pointer(copy, ptr);
 		add_pool(copy, pool, e.resource);
 	}
-	if (e.resource !=
-	    resource) { /* it was another device's: charged there, whatever the limit */
+	if (e.resource != resource) { /* it was another device's: charged there, whatever the limit */
 		device_charge_cancel(charge);
 		charge = NULL;
 	}
@@ -182,38 +175,32 @@ static int region_of_pool(struct copy *copy, cu_handle pool)
 {
 	struct ledger_entry e;
 
-	return ledger_find(LEDGER_POOL, (uintptr_t)pool, &e) ? e.resource
-							     : cuda_current_region(copy);
+	return ledger_find(LEDGER_POOL, (uintptr_t)pool, &e) ? e.resource : cuda_current_region(copy);
 }
 
 int on_cuMemAllocAsync(struct copy *copy, cu_ptr *ptr, size_t size, cu_handle stream)
 {
 	cu_handle pool = current_pool(copy);
 
-	ALLOCATE(copy, cuMemAllocAsync, pool, cuda_current_region(copy), ptr, size, ptr, size,
-		 stream)
+	ALLOCATE(copy, cuMemAllocAsync, pool, cuda_current_region(copy), ptr, size, ptr, size, stream)
 }
 
 int on_cuMemAllocAsync_ptsz(struct copy *copy, cu_ptr *ptr, size_t size, cu_handle stream)
 {
 	cu_handle pool = current_pool(copy);
 
-	ALLOCATE(copy, cuMemAllocAsync_ptsz, pool, cuda_current_region(copy), ptr, size, ptr, size,
+	ALLOCATE(copy, cuMemAllocAsync_ptsz, pool, cuda_current_region(copy), ptr, size, ptr, size, stream)
+}
+
+int on_cuMemAllocFromPoolAsync(struct copy *copy, cu_ptr *ptr, size_t size, cu_handle pool, cu_handle stream)
+{
+	ALLOCATE(copy, cuMemAllocFromPoolAsync, pool, region_of_pool(copy, pool), ptr, size, ptr, size, pool, stream)
+}
+
+int on_cuMemAllocFromPoolAsync_ptsz(struct copy *copy, cu_ptr *ptr, size_t size, cu_handle pool, cu_handle stream)
+{
+	ALLOCATE(copy, cuMemAllocFromPoolAsync_ptsz, pool, region_of_pool(copy, pool), ptr, size, ptr, size, pool,
 		 stream)
-}
-
-int on_cuMemAllocFromPoolAsync(struct copy *copy, cu_ptr *ptr, size_t size, cu_handle pool,
-			       cu_handle stream)
-{
-	ALLOCATE(copy, cuMemAllocFromPoolAsync, pool, region_of_pool(copy, pool), ptr, size, ptr,
-		 size, pool, stream)
-}
-
-int on_cuMemAllocFromPoolAsync_ptsz(struct copy *copy, cu_ptr *ptr, size_t size, cu_handle pool,
-				    cu_handle stream)
-{
-	ALLOCATE(copy, cuMemAllocFromPoolAsync_ptsz, pool, region_of_pool(copy, pool), ptr, size,
-		 ptr, size, pool, stream)
 }
 
 /* Plain memory may be given back so, too. */
@@ -239,11 +226,9 @@ int on_cuMemFreeAsync_ptsz(struct copy *copy, cu_ptr ptr, cu_handle stream)
 	GIVE(copy, cuMemFreeAsync_ptsz, ptr, stream)
 }
 
-/* ---- the pools themselves
- * ---------------------------------------------------------------------------------------- */
+/* ---- the pools themselves -------------------------------------------------------------------------------- */
 
-int on_cuMemPoolCreate(struct copy *copy, cu_handle *pool,
-		       const struct cu_pool_properties *properties)
+int on_cuMemPoolCreate(struct copy *copy, cu_handle *pool, const struct cu_pool_properties *properties)
 {
 	int result = REAL(copy, cuMemPoolCreate)(pool, properties);
 
@@ -288,8 +273,7 @@ int on_cuMemPoolSetAttribute(struct copy *copy, cu_handle pool, int attribute, v
 	return result;
 }
 
-/* ---- where pools shrink
- * -------------------------------------------------------------------------------------------- */
+/* ---- where pools shrink ---------------------------------------------------------------------------------- */
 
 #define AFTERWARDS(copy, call) \
 	int result = (call); \
@@ -321,22 +305,18 @@ int on_cuCtxSynchronize_v2(struct copy *copy, cu_handle context)
 	AFTERWARDS(copy, REAL(copy, cuCtxSynchronize_v2)(context))
 }
 
-/* ---- graphs
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- graphs ---------------------------------------------------------------------------------------------- */
 
 void cuda_graphs_sample(struct copy *copy, cu_device device)
 {
 	struct cuda_devices *d = cuda_devices(copy);
-	struct settling s = {.charge = NULL};
+	struct settling s = { .charge = NULL };
 	int resource = cuda_region(copy, device);
-	const struct ledger_entry fresh = {.key = (uint64_t)resource,
-					   .kind = LEDGER_GRAPHS,
-					   .of = copy->index,
-					   .resource = (int8_t)resource};
+	const struct ledger_entry fresh = {
+		.key = (uint64_t)resource, .kind = LEDGER_GRAPHS, .of = copy->index, .resource = (int8_t)resource
+	};
 
-	if (resource < 0 || !d->graph_attribute ||
-	    d->graph_attribute(device, CU_GRAPH_RESERVED_CURRENT, &s.reserved))
+	if (resource < 0 || !d->graph_attribute || d->graph_attribute(device, CU_GRAPH_RESERVED_CURRENT, &s.reserved))
 		return;
 	if (ledger_change(LEDGER_GRAPHS, fresh.key, settle, &s, NULL) || s.reserved == 0)
 		return;
@@ -412,8 +392,8 @@ _Static_assert(offsetof(struct alloc_node, size) == 104, "the driver's layout");
 
 /* Nothing is taken before a launch, which cannot be refused: what has no room now is refused here.
  */
-int on_cuGraphAddMemAllocNode(struct copy *copy, cu_handle *node, cu_handle graph,
-			      const cu_handle *after, size_t n, void *parameters)
+int on_cuGraphAddMemAllocNode(struct copy *copy, cu_handle *node, cu_handle graph, const cu_handle *after, size_t n,
+			      void *parameters)
 {
 	const struct alloc_node *p = parameters;
 	struct device_charge charge;
@@ -426,9 +406,7 @@ int on_cuGraphAddMemAllocNode(struct copy *copy, cu_handle *node, cu_handle grap
 	return REAL(copy, cuGraphAddMemAllocNode)(node, graph, after, n, parameters);
 }
 
-/* ---- reclaim
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- reclaim --------------------------------------------------------------------------------------------- */
 
 static void trim_one(struct copy *copy, cu_handle pool)
 {
@@ -441,8 +419,8 @@ static void trim_graphs(struct copy *copy, unsigned resource)
 	struct cuda_devices *d = cuda_devices(copy);
 
 	for (cu_device i = 0; i < CUDA_DEVICES_MAX; i++)
-		if (mc_load_relaxed(&d->region[i]) == resource &&
-		    REAL(copy, cuDeviceGraphMemTrim) && REAL(copy, cuDeviceGraphMemTrim)(i) == 0)
+		if (mc_load_relaxed(&d->region[i]) == resource && REAL(copy, cuDeviceGraphMemTrim) &&
+		    REAL(copy, cuDeviceGraphMemTrim)(i) == 0)
 			cuda_graphs_sample(copy, i);
 }
 

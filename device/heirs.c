@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define NAME_BITS ((1ull << 62) - 1) /* what a number of the protocol holds */
-#define NUMBERS   128u /* signals 1 to 64, of a process or of its first thread; but 0 */
+#define NUMBERS 128u		     /* signals 1 to 64, of a process or of its first thread; but 0 */
 
 static mc_word32 is_any; /* this image has lent or borrowed something */
 
@@ -41,22 +41,20 @@ static uint32_t own_pid(const struct device_member *m)
 
 uint64_t heirs_name_of_descriptor(int fd)
 {
-	struct f_owner_ex owner = {.type = F_OWNER_PID};
+	struct f_owner_ex owner = { .type = F_OWNER_PID };
 	int signal = fcntl(fd, F_GETSIG);
 
-	if (signal < 1 || signal > 64 || fcntl(fd, F_GETOWN_EX, &owner) || owner.pid < 0 ||
-	    owner.type == F_OWNER_PGRP)
+	if (signal < 1 || signal > 64 || fcntl(fd, F_GETOWN_EX, &owner) || owner.pid < 0 || owner.type == F_OWNER_PGRP)
 		return 0;
-	return name_of_number((uint32_t)owner.pid,
-			      (uint32_t)(signal - 1) + (owner.type == F_OWNER_TID ? 64 : 0));
+	return name_of_number((uint32_t)owner.pid, (uint32_t)(signal - 1) + (owner.type == F_OWNER_TID ? 64 : 0));
 }
 
 bool heirs_sign(int fd, uint64_t name)
 {
 	struct device_member *m = device_member();
 	uint32_t number = (uint32_t)(name % NUMBERS), pid = (uint32_t)(name / NUMBERS);
-	struct f_owner_ex owner = {.type = number < 64 ? F_OWNER_PID : F_OWNER_TID,
-				   .pid = m && pid == own_pid(m) ? getpid() : (pid_t)pid};
+	struct f_owner_ex owner = { .type = number < 64 ? F_OWNER_PID : F_OWNER_TID,
+				    .pid = m && pid == own_pid(m) ? getpid() : (pid_t)pid };
 
 	return name <= UINT32_MAX && fcntl(fd, F_SETOWN_EX, &owner) == 0 &&
 	       fcntl(fd, F_SETSIG, (int)(number % 64 + 1)) == 0;
@@ -71,8 +69,7 @@ static bool ask(const char *what, uint64_t *name, unsigned region, uint64_t unit
 
 bool heirs_lend(const struct ledger_entry *e, uint64_t name)
 {
-	if (!name || e->resource < 0 || !e->paid.units ||
-	    !ask("lend", &name, (unsigned)e->resource, e->paid.units))
+	if (!name || e->resource < 0 || !e->paid.units || !ask("lend", &name, (unsigned)e->resource, e->paid.units))
 		return false;
 	mc_store_relaxed(&is_any, 1);
 	return true;

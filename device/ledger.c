@@ -7,14 +7,14 @@
 
 #include <sched.h>
 
-#define SHARDS      64u
+#define SHARDS 64u
 #define SLOTS_FIRST 64u
-#define KINDS       16u
+#define KINDS 16u
 
 struct shard {
 	_Alignas(64) mc_word32 lock;
 	uint32_t used;
-	uint32_t slots;             /* a power of two; 0: nothing yet */
+	uint32_t slots;		    /* a power of two; 0: nothing yet */
 	struct ledger_entry *entry; /* key 0: free */
 };
 
@@ -113,7 +113,7 @@ static void move_all(const struct shard *from, struct shard *to)
 
 static bool grow(struct shard *s)
 {
-	struct shard larger = {.slots = s->slots ? 2 * s->slots : SLOTS_FIRST};
+	struct shard larger = { .slots = s->slots ? 2 * s->slots : SLOTS_FIRST };
 
 	larger.entry = device_pages(larger.slots * sizeof(*larger.entry), PAGES_ABSENT);
 	if (!larger.entry)
@@ -154,7 +154,7 @@ static void count(struct ledger *l, enum ledger_kind kind, uint64_t by)
 bool ledger_put(const struct ledger_entry *e)
 {
 	uint64_t hash = mix(e->kind, e->key);
-	struct device_paid old = {0};
+	struct device_paid old = { 0 };
 	struct ledger *l = get();
 	struct shard *s;
 	uint32_t i;
@@ -184,8 +184,7 @@ bool ledger_put(const struct ledger_entry *e)
 	return ok;
 }
 
-bool ledger_change(enum ledger_kind kind, uint64_t key, ledger_change_fn *change, void *arg,
-		   struct ledger_entry *ret)
+bool ledger_change(enum ledger_kind kind, uint64_t key, ledger_change_fn *change, void *arg, struct ledger_entry *ret)
 {
 	uint64_t hash = mix(kind, key);
 	struct ledger *l = ledger;

@@ -13,19 +13,19 @@
 
 enum ledger_kind {
 	LEDGER_POINTER = 1, /* device memory by its address; of: its name for heirs.h, 0 none */
-	LEDGER_ARRAY,       /* arrays and mipmaps by their handle; of: their context */
+	LEDGER_ARRAY,	    /* arrays and mipmaps by their handle; of: their context */
 	LEDGER_PHYSICAL,    /* physical memory by its handle; handles, maps count; of: its name as
 			     * above; imported: nothing paid */
-	LEDGER_MAPPING,     /* by address; of: the physical memory's handle, size: bytes */
-	LEDGER_POOL,        /* a driver's pool by its handle; resource: the region it lies in */
-	LEDGER_GRAPHS,      /* a device's graph pool, by its region */
-	LEDGER_HOST,        /* pinned host memory by its address; size: bytes */
-	LEDGER_BUFFER,      /* OpenCL's memory objects */
+	LEDGER_MAPPING,	    /* by address; of: the physical memory's handle, size: bytes */
+	LEDGER_POOL,	    /* a driver's pool by its handle; resource: the region it lies in */
+	LEDGER_GRAPHS,	    /* a device's graph pool, by its region */
+	LEDGER_HOST,	    /* pinned host memory by its address; size: bytes */
+	LEDGER_BUFFER,	    /* OpenCL's memory objects */
 	LEDGER_ALLOCATION,  /* Vulkan's device memory; of: its device; size: its name for heirs.h, 0 none;
 			     * imported: nothing paid */
-	LEDGER_CONTEXT,     /* OpenCL's contexts: nothing paid, size: their regions */
+	LEDGER_CONTEXT,	    /* OpenCL's contexts: nothing paid, size: their regions */
 	LEDGER_OVERHEAD,    /* what contexts and modules take, by its region */
-	LEDGER_OPENED,      /* others' memory by the address that it has here; handles; of: name */
+	LEDGER_OPENED,	    /* others' memory by the address that it has here; handles; of: name */
 };
 
 struct ledger_entry {
@@ -52,8 +52,7 @@ bool ledger_find(enum ledger_kind kind, uint64_t key, struct ledger_entry *ret);
 /* Lets `change` have it under its lock; true from there takes it out. What is left (or was taken
  * out) goes to *ret. False: unknown. */
 typedef bool ledger_change_fn(struct ledger_entry *e, void *arg);
-bool ledger_change(enum ledger_kind kind, uint64_t key, ledger_change_fn *change, void *arg,
-		   struct ledger_entry *ret);
+bool ledger_change(enum ledger_kind kind, uint64_t key, ledger_change_fn *change, void *arg, struct ledger_entry *ret);
 
 /* Keys of a kind, `room` of them at most; returns how many there are. For looks at all of them,
  * which are rare. */

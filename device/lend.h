@@ -20,8 +20,7 @@ static inline void device_lend(int resource)
 {
 	struct device_member *m = resource < 0 ? NULL : device_member();
 
-	if (m &&
-	    !(mc_load_relaxed(&member_of(m->actor.seg, m->member)->device_gives) >> resource & 1))
+	if (m && !(mc_load_relaxed(&member_of(m->actor.seg, m->member)->device_gives) >> resource & 1))
 		device_lend_from(m, (unsigned)resource);
 }
 

@@ -20,8 +20,7 @@ struct choice {
 	long is_made; /* 0: jump */
 };
 
-struct choice lookup_choose(void *handle, const char *name, void *caller)
-	__attribute__((visibility("hidden")));
+struct choice lookup_choose(void *handle, const char *name, void *caller) __attribute__((visibility("hidden")));
 
 static struct link_map *map_of(const void *at)
 {
@@ -49,7 +48,7 @@ static void *find_in_scope(const void *caller, const char *name)
 
 struct choice lookup_choose(void *handle, const char *name, void *caller)
 {
-	struct choice c = {NULL, 0};
+	struct choice c = { NULL, 0 };
 
 	resolve_start();
 	if (!name || !resolve_real_dlsym || !resolve_is_ours(name))
@@ -61,8 +60,7 @@ struct choice lookup_choose(void *handle, const char *name, void *caller)
 		c.found = find_in_scope(NULL, name);
 	else
 		c.found = resolve_real_dlsym(handle, name);
-	if (c.found &&
-	    map_of(c.found) == map_of(lookup_choose)) /* by the handle of the program itself */
+	if (c.found && map_of(c.found) == map_of(lookup_choose)) /* by the handle of the program itself */
 		c.found = find_in_scope(NULL, name);
 	if (c.found)
 		c.found = resolve_stand_in(name, c.found);

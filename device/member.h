@@ -17,10 +17,10 @@
 enum { MEMBER_FINDING = 1, MEMBER_FOUND };
 
 struct device_member {
-	mc_word32 state;               /* sync: release when found; 0, MEMBER_FINDING, MEMBER_FOUND */
-	uint32_t member;               /* sync: const when found */
-	const mc_word16 *group;        /* sync: const when found; where new charges go */
-	struct actor actor;            /* sync: const when found */
+	mc_word32 state;	       /* sync: release when found; 0, MEMBER_FINDING, MEMBER_FOUND */
+	uint32_t member;	       /* sync: const when found */
+	const mc_word16 *group;	       /* sync: const when found; where new charges go */
+	struct actor actor;	       /* sync: const when found */
 	mc_word target[RESOURCES_MAX]; /* sync: relaxed; region.c's: valid(1) | slot(8) | group(16)
 					  | account(32) */
 };

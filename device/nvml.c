@@ -30,7 +30,7 @@ static int find(struct copy *copy, nvml_device device)
 {
 	int (*uuid)(nvml_device, char *, unsigned);
 	char text[96], name[REGION_NAME_MAX + 1];
-	struct nvml_pci pci = {.domain = 0};
+	struct nvml_pci pci = { .domain = 0 };
 	struct device_member *m = device_member();
 	unsigned resource;
 
@@ -59,8 +59,7 @@ static int region_of(struct copy *copy, nvml_device device)
 }
 
 /* False: nothing is to be changed. */
-static bool fit(struct copy *copy, nvml_device device, uint64_t *available, uint64_t *total,
-		uint64_t *used)
+static bool fit(struct copy *copy, nvml_device device, uint64_t *available, uint64_t *total, uint64_t *used)
 {
 	struct device_share share;
 
@@ -81,13 +80,12 @@ int on_nvmlDeviceGetMemoryInfo(struct copy *copy, nvml_device device, struct nvm
 	available = memory->free;
 	total = memory->total;
 	if (fit(copy, device, &available, &total, &used))
-		*memory = (struct nvml_memory_v1){.total = total, .free = available, .used = used};
+		*memory = (struct nvml_memory_v1){ .total = total, .free = available, .used = used };
 	return result;
 }
 
 /* What the driver keeps for itself is not the group's. */
-int on_nvmlDeviceGetMemoryInfo_v2(struct copy *copy, nvml_device device,
-				  struct nvml_memory_v2 *memory)
+int on_nvmlDeviceGetMemoryInfo_v2(struct copy *copy, nvml_device device, struct nvml_memory_v2 *memory)
 {
 	int result = REAL(copy, nvmlDeviceGetMemoryInfo_v2)(device, memory);
 	uint64_t available, total, used;

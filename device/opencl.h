@@ -16,7 +16,7 @@
 
 enum opencl_place {
 #define OPENCL(name, place, type, parameters) CL_##name = (place),
-#define ASKED                                 OPENCL
+#define ASKED OPENCL
 #include "device/opencl.def"
 #undef OPENCL
 #undef ASKED

@@ -17,7 +17,7 @@ static bool ask(cl_handle device, unsigned what, size_t size, void *value)
 
 static bool find_address(cl_handle device, char address[REGION_ADDRESS_MAX + 1])
 {
-	struct cl_pci at = {0};
+	struct cl_pci at = { 0 };
 	unsigned slot = 0;
 
 	if (!ask(device, CL_DEVICE_PCI, sizeof(at), &at)) {
@@ -28,15 +28,14 @@ static bool find_address(cl_handle device, char address[REGION_ADDRESS_MAX + 1])
 		at.device = slot >> 3;
 		at.function = slot & 7;
 	}
-	(void)snprintf(address, REGION_ADDRESS_MAX + 1, "%04x:%02x:%02x.%x", at.domain & 0xffff,
-		       at.bus & 0xff, at.device & 0xff, at.function & 0xf);
+	(void)snprintf(address, REGION_ADDRESS_MAX + 1, "%04x:%02x:%02x.%x", at.domain & 0xffff, at.bus & 0xff,
+		       at.device & 0xff, at.function & 0xf);
 	return true;
 }
 
 static char plain(char c)
 {
-	bool ok = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-		  c == '.' || c == '_';
+	bool ok = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_';
 
 	return ok ? c : '-';
 }
@@ -45,8 +44,7 @@ static char plain(char c)
 static void name_by_model(cl_handle device, bool is_cpu, char *name)
 {
 	char text[256] = "";
-	char *at = name + sprintf(name, "opencl/%s", is_cpu ? "cpu-" : ""),
-	     *end = name + REGION_NAME_MAX - 5;
+	char *at = name + sprintf(name, "opencl/%s", is_cpu ? "cpu-" : ""), *end = name + REGION_NAME_MAX - 5;
 
 	(void)ask(device, CL_DEVICE_NAME, sizeof(text) - 1, text);
 	for (const char *c = text; *c && at < end; c++)
@@ -111,8 +109,7 @@ static unsigned devices_of(cl_handle context, cl_handle devices[DEVICES_MAX])
 {
 	size_t size = 0;
 
-	if (BELOW(clGetContextInfo)(context, CL_CONTEXT_DEVICES, DEVICES_MAX * sizeof(*devices),
-				    devices, &size))
+	if (BELOW(clGetContextInfo)(context, CL_CONTEXT_DEVICES, DEVICES_MAX * sizeof(*devices), devices, &size))
 		return 0;
 	return (unsigned)(size / sizeof(*devices));
 }
@@ -124,8 +121,7 @@ bool opencl_is_beyond_devices(cl_handle context, size_t size)
 	uint64_t most;
 
 	for (unsigned i = 0; i < n; i++)
-		if (!ask(devices[i], CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof(most), &most) ||
-		    size <= most)
+		if (!ask(devices[i], CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof(most), &most) || size <= most)
 			return false;
 	return n > 0;
 }
@@ -171,8 +167,7 @@ static void unpack(const struct ledger_entry *e, struct opencl_regions *ret)
 
 static void remember(cl_handle context, const struct opencl_regions *r)
 {
-	struct ledger_entry e = {
-		.key = (uintptr_t)context, .kind = LEDGER_CONTEXT, .handles = r->n};
+	struct ledger_entry e = { .key = (uintptr_t)context, .kind = LEDGER_CONTEXT, .handles = r->n };
 
 	memcpy(&e.size, r->resource, sizeof(r->resource));
 	for (unsigned i = 0; i < OPENCL_REGIONS_MAX; i++)
@@ -184,7 +179,7 @@ void opencl_regions_of(cl_handle context, struct opencl_regions *ret)
 {
 	struct ledger_entry e;
 
-	*ret = (struct opencl_regions){0};
+	*ret = (struct opencl_regions){ 0 };
 	if (ledger_find(LEDGER_CONTEXT, (uintptr_t)context, &e)) {
 		unpack(&e, ret);
 	} else if (context && device_member()) { /* else it may become one */
@@ -199,8 +194,8 @@ void opencl_context_is_new(cl_handle context)
 	(void)ledger_take(LEDGER_CONTEXT, (uintptr_t)context, NULL);
 }
 
-cl_handle opencl_clCreateContext(const intptr_t *properties, unsigned n, const cl_handle *devices,
-				 cl_notify *notify, void *arg, int *err)
+cl_handle opencl_clCreateContext(const intptr_t *properties, unsigned n, const cl_handle *devices, cl_notify *notify,
+				 void *arg, int *err)
 {
 	cl_handle context = BELOW(clCreateContext)(properties, n, devices, notify, arg, err);
 
@@ -208,8 +203,8 @@ cl_handle opencl_clCreateContext(const intptr_t *properties, unsigned n, const c
 	return context;
 }
 
-cl_handle opencl_clCreateContextFromType(const intptr_t *properties, uint64_t type,
-					 cl_notify *notify, void *arg, int *err)
+cl_handle opencl_clCreateContextFromType(const intptr_t *properties, uint64_t type, cl_notify *notify, void *arg,
+					 int *err)
 {
 	cl_handle context = BELOW(clCreateContextFromType)(properties, type, notify, arg, err);
 

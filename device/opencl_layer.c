@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-#define EXPORT   __attribute__((visibility("default")))
+#define EXPORT __attribute__((visibility("default")))
 #define VARIABLE "OPENCL_LAYERS"
 
 void *const *opencl_below;
@@ -39,7 +39,7 @@ static const struct {
 	unsigned place;
 	void *own;
 } replaced[] = {
-#define OPENCL(name, place, type, parameters) {CL_##name, (void *)opencl_##name},
+#define OPENCL(name, place, type, parameters) { CL_##name, (void *)opencl_##name },
 #define ASKED(name, place, type, parameters)
 #include "device/opencl.def"
 #undef OPENCL
@@ -51,8 +51,7 @@ static void hold(const void *function)
 {
 	Dl_info info;
 
-	if (dladdr(function, &info) &&
-	    !dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE))
+	if (dladdr(function, &info) && !dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE))
 		(void)dlerror();
 }
 

@@ -44,10 +44,9 @@ void opencl_cancel(struct opencl_charge *c)
 void opencl_commit(struct opencl_charge *c, const void *key, uint64_t bytes)
 {
 	for (unsigned i = 0; i < c->n; i++) {
-		struct ledger_entry e = {.key = (uintptr_t)key + i,
-					 .kind = LEDGER_BUFFER,
-					 .maps = c->n,
-					 .resource = c->resource[i]};
+		struct ledger_entry e = {
+			.key = (uintptr_t)key + i, .kind = LEDGER_BUFFER, .maps = c->n, .resource = c->resource[i]
+		};
 
 		device_charge_commit(&c->charge[i], bytes, &e.paid);
 		(void)ledger_put(&e);
@@ -144,16 +143,14 @@ static cl_handle refuse_as_driver(cl_handle least, int *err)
 	struct opencl_charge charge; \
 	if (opencl_reserve(&charge, context, flags, guessed)) \
 		return keep(&charge, real, guessed, err); \
-	if (!refuse_as_driver(least, err) && opencl_is_beyond_devices(context, guessed) && \
-	    (err) && *(err) == CL_MEM_OBJECT_ALLOCATION_FAILURE) \
+	if (!refuse_as_driver(least, err) && opencl_is_beyond_devices(context, guessed) && (err) && \
+	    *(err) == CL_MEM_OBJECT_ALLOCATION_FAILURE) \
 		return refuse(CL_INVALID_BUFFER_SIZE, err); \
 	return NULL;
 
-cl_handle opencl_clCreateBuffer(cl_handle context, uint64_t flags, size_t size, void *host,
-				int *err)
+cl_handle opencl_clCreateBuffer(cl_handle context, uint64_t flags, size_t size, void *host, int *err)
 {
-	MAKE_BUFFER(context, flags, size, err,
-		    BELOW(clCreateBuffer)(context, flags, size, host, err),
+	MAKE_BUFFER(context, flags, size, err, BELOW(clCreateBuffer)(context, flags, size, host, err),
 		    BELOW(clCreateBuffer)(context, flags, 1, host, err))
 }
 
@@ -163,18 +160,16 @@ static bool is_plain(const uint64_t *properties)
 	return !properties || properties[0] == 0 || properties[0] == CL_MEM_DEVICE_HANDLE_LIST;
 }
 
-cl_handle opencl_clCreateBufferWithProperties(cl_handle context, const uint64_t *properties,
-					      uint64_t flags, size_t size, void *host, int *err)
+cl_handle opencl_clCreateBufferWithProperties(cl_handle context, const uint64_t *properties, uint64_t flags,
+					      size_t size, void *host, int *err)
 {
 	if (!is_plain(properties)) {
 		device_member_mark_partial();
-		return BELOW(clCreateBufferWithProperties)(context, properties, flags, size, host,
-							   err);
+		return BELOW(clCreateBufferWithProperties)(context, properties, flags, size, host, err);
 	}
-	MAKE_BUFFER(
-		context, flags, size, err,
-		BELOW(clCreateBufferWithProperties)(context, properties, flags, size, host, err),
-		BELOW(clCreateBufferWithProperties)(context, properties, flags, 1, host, err))
+	MAKE_BUFFER(context, flags, size, err,
+		    BELOW(clCreateBufferWithProperties)(context, properties, flags, size, host, err),
+		    BELOW(clCreateBufferWithProperties)(context, properties, flags, 1, host, err))
 }
 
 cl_handle opencl_clCreatePipe(cl_handle context, uint64_t flags, unsigned packet, unsigned packets,
@@ -231,8 +226,8 @@ static uint64_t elements(uint64_t a, uint64_t b, uint64_t c)
 {
 	uint64_t n;
 
-	return __builtin_mul_overflow(a, b ? b : 1, &n) ||
-			       __builtin_mul_overflow(n, c ? c : 1, &n) || n > UINT64_MAX / 64
+	return __builtin_mul_overflow(a, b ? b : 1, &n) || __builtin_mul_overflow(n, c ? c : 1, &n) ||
+			       n > UINT64_MAX / 64
 		       ? 0
 		       : n;
 }
@@ -284,37 +279,33 @@ cl_handle opencl_clCreateImage(cl_handle context, uint64_t flags, const struct c
 	     BELOW(clCreateImage)(context, flags, format, &least, host, err))
 }
 
-cl_handle opencl_clCreateImageWithProperties(cl_handle context, const uint64_t *properties,
-					     uint64_t flags, const struct cl_format *format,
-					     const struct cl_shape *shape, void *host, int *err)
+cl_handle opencl_clCreateImageWithProperties(cl_handle context, const uint64_t *properties, uint64_t flags,
+					     const struct cl_format *format, const struct cl_shape *shape, void *host,
+					     int *err)
 {
 	struct cl_shape least;
 
 	if (!is_plain(properties))
 		device_member_mark_partial();
 	if (!format || !shape || shape->of || !is_plain(properties))
-		return BELOW(clCreateImageWithProperties)(context, properties, flags, format, shape,
-							  host, err);
+		return BELOW(clCreateImageWithProperties)(context, properties, flags, format, shape, host, err);
 	least = least_of(shape);
 	MAKE(context, flags, guess(format, elements_of(shape)), err,
-	     BELOW(clCreateImageWithProperties)(context, properties, flags, format, shape, host,
-						err),
-	     BELOW(clCreateImageWithProperties)(context, properties, flags, format, &least, host,
-						err))
+	     BELOW(clCreateImageWithProperties)(context, properties, flags, format, shape, host, err),
+	     BELOW(clCreateImageWithProperties)(context, properties, flags, format, &least, host, err))
 }
 
-cl_handle opencl_clCreateImage2D(cl_handle context, uint64_t flags, const struct cl_format *format,
-				 size_t width, size_t height, size_t pitch, void *host, int *err){
+cl_handle opencl_clCreateImage2D(cl_handle context, uint64_t flags, const struct cl_format *format, size_t width,
+				 size_t height, size_t pitch, void *host, int *err){
 	MAKE(context, flags, guess(format, elements(width, height, 1)), err,
 	     BELOW(clCreateImage2D)(context, flags, format, width, height, pitch, host, err),
-	     BELOW(clCreateImage2D)(context, flags, format, 1, 1, 0, host, err))}
+	     BELOW(clCreateImage2D)(context, flags, format, 1, 1, 0, host, err))
+}
 
-cl_handle opencl_clCreateImage3D(cl_handle context, uint64_t flags, const struct cl_format *format,
-				 size_t width, size_t height, size_t depth, size_t pitch,
-				 size_t slice, void *host, int *err)
+cl_handle opencl_clCreateImage3D(cl_handle context, uint64_t flags, const struct cl_format *format, size_t width,
+				 size_t height, size_t depth, size_t pitch, size_t slice, void *host, int *err)
 {
 	MAKE(context, flags, guess(format, elements(width, height, depth)), err,
-	     BELOW(clCreateImage3D)(context, flags, format, width, height, depth, pitch, slice,
-				    host, err),
+	     BELOW(clCreateImage3D)(context, flags, format, width, height, depth, pitch, slice, host, err),
 	     BELOW(clCreateImage3D)(context, flags, format, 1, 1, 2, 0, 0, host, err))
 }

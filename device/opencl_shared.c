@@ -33,16 +33,14 @@ static void free_all(cl_handle queue, unsigned n, void *ptrs[], void *arg)
 	cl_handle context = NULL;
 
 	(void)arg;
-	(void)BELOW(clGetCommandQueueInfo)(queue, CL_QUEUE_CONTEXT, sizeof(context), &context,
-					   NULL);
+	(void)BELOW(clGetCommandQueueInfo)(queue, CL_QUEUE_CONTEXT, sizeof(context), &context, NULL);
 	for (unsigned i = 0; context && i < n; i++)
 		opencl_clSVMFree(context, ptrs[i]);
 }
 
 /* A program's own function frees them by clSVMFree. */
-int opencl_clEnqueueSVMFree(cl_handle queue, unsigned n, void *ptrs[], cl_free *give, void *arg,
-			    unsigned waits, const cl_handle *wait, cl_handle *event)
+int opencl_clEnqueueSVMFree(cl_handle queue, unsigned n, void *ptrs[], cl_free *give, void *arg, unsigned waits,
+			    const cl_handle *wait, cl_handle *event)
 {
-	return BELOW(clEnqueueSVMFree)(queue, n, ptrs, give ? give : free_all, arg, waits, wait,
-				       event);
+	return BELOW(clEnqueueSVMFree)(queue, n, ptrs, give ? give : free_all, arg, waits, wait, event);
 }

@@ -4,8 +4,7 @@
 #include "device/opencl.h"
 #include "device/view.h"
 
-int opencl_clGetDeviceInfo(cl_handle device, unsigned what, size_t size, void *value,
-			   size_t *ret_size)
+int opencl_clGetDeviceInfo(cl_handle device, unsigned what, size_t size, void *value, size_t *ret_size)
 {
 	int result = BELOW(clGetDeviceInfo)(device, what, size, value, ret_size);
 	struct device_share share;
@@ -24,9 +23,8 @@ int opencl_clGetDeviceInfo(cl_handle device, unsigned what, size_t size, void *v
 /* Unified shared memory and its kin: they are called past the loader's table. */
 static void *found(const char *name, void *at)
 {
-	static const char *const names[] = {
-		"clDeviceMemAllocINTEL", "clSharedMemAllocINTEL", "clHostMemAllocINTEL",
-		"clCreateBufferWithPropertiesINTEL", "clImportMemoryARM"};
+	static const char *const names[] = { "clDeviceMemAllocINTEL", "clSharedMemAllocINTEL", "clHostMemAllocINTEL",
+					     "clCreateBufferWithPropertiesINTEL", "clImportMemoryARM" };
 
 	for (unsigned i = 0; at && i < sizeof(names) / sizeof(names[0]); i++)
 		if (__builtin_strcmp(name, names[i]) == 0)
@@ -56,15 +54,14 @@ cl_handle opencl_clCreateFromGLBuffer(cl_handle context, uint64_t flags, unsigne
 	return partial(BELOW(clCreateFromGLBuffer)(context, flags, name, err));
 }
 
-cl_handle opencl_clCreateFromGLRenderbuffer(cl_handle context, uint64_t flags, unsigned name,
-					    int *err)
+cl_handle opencl_clCreateFromGLRenderbuffer(cl_handle context, uint64_t flags, unsigned name, int *err)
 {
 	return partial(BELOW(clCreateFromGLRenderbuffer)(context, flags, name, err));
 }
 
 #define OF_TEXTURE(call) \
-	cl_handle opencl_##call(cl_handle context, uint64_t flags, unsigned target, int level, \
-				unsigned name, int *err) \
+	cl_handle opencl_##call(cl_handle context, uint64_t flags, unsigned target, int level, unsigned name, \
+				int *err) \
 	{ \
 		return partial(BELOW(call)(context, flags, target, level, name, err)); \
 	}

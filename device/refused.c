@@ -17,9 +17,9 @@
 #include <time.h>
 
 #define PRESSURE_STEP (64u << 10) /* bytes that count as one of the 512 of a window */
-#define LOOK_MS       250u /* what lies in another's stock wakes nobody: the next try drains it */
-#define VAIN_TIMES    4u   /* when nobody had anything: so many times as long as that took nobody */
-#define VAIN_MOST_NS  10000000ull /* is asked again, but no longer than this */
+#define LOOK_MS 250u		  /* what lies in another's stock wakes nobody: the next try drains it */
+#define VAIN_TIMES 4u		  /* when nobody had anything: so many times as long as that took nobody */
+#define VAIN_MOST_NS 10000000ull  /* is asked again, but no longer than this */
 
 struct need {
 	struct device_charge *charge;
@@ -31,9 +31,7 @@ struct need {
 	uint64_t since_ns; /* what was waited since is not told yet */
 };
 
-/* ---- what the APIs keep
- * -----------------------------------------------------------------------------------------
- */
+/* ---- what the APIs keep ---------------------------------------------------------------------------------- */
 
 /* Filled from the front; a place once taken stays. */
 static device_charge_trim *trims[DEVICE_TRIMS_MAX]; /* sync: swapped from NULL, acquire */
@@ -43,8 +41,7 @@ void device_charge_on_refusal(device_charge_trim *trim)
 	for (unsigned i = 0; i < DEVICE_TRIMS_MAX; i++) {
 		device_charge_trim *there = NULL;
 
-		if (__atomic_compare_exchange_n(&trims[i], &there, trim, false, __ATOMIC_ACQ_REL,
-						__ATOMIC_ACQUIRE) ||
+		if (__atomic_compare_exchange_n(&trims[i], &there, trim, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ||
 		    there == trim)
 			return;
 	}
@@ -64,9 +61,7 @@ bool device_trim(unsigned resource, uint64_t bytes)
 	return any;
 }
 
-/* ---- room
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- room ------------------------------------------------------------------------------------------------ */
 
 static struct member *slot_of(const struct need *n)
 {
@@ -80,14 +75,12 @@ static uint64_t usage_of(const struct need *n, uint16_t group)
 
 static uint16_t leaf_of(const struct need *n)
 {
-	return account_meta_group(
-		mc_load_relaxed(&account_of(n->seg, n->charge->to.account)->meta));
+	return account_meta_group(mc_load_relaxed(&account_of(n->seg, n->charge->to.account)->meta));
 }
 
 static bool try(struct need *n)
 {
-	return charge_try_as(&n->charge->member->actor, n->charge->to.account, n->units,
-			     CHARGE_FIRST, &n->group) == 0;
+	return charge_try_as(&n->charge->member->actor, n->charge->to.account, n->units, CHARGE_FIRST, &n->group) == 0;
 }
 
 /* What must be given back somewhere for the request to fit. All levels that lack room wake us. */
@@ -155,9 +148,7 @@ static bool wait_and_try(struct need *n, awaited *is_awaited)
 	return try(n);
 }
 
-/* ---- giving and asking
- * ------------------------------------------------------------------------------------------
- */
+/* ---- giving and asking ----------------------------------------------------------------------------------- */
 
 /* A try after each, for what one gives may be enough. */
 static bool trim_own(struct need *n)
@@ -234,9 +225,7 @@ static bool make_room(struct need *n)
 	return trim_own(n) || shrink_own(n) || ask_others(n);
 }
 
-/* ---- the refusing group's policy
- * --------------------------------------------------------------------------------
- */
+/* ---- the refusing group's policy ------------------------------------------------------------------------- */
 
 static enum oom_policy policy_of(const struct need *n)
 {
@@ -288,8 +277,7 @@ static void book(const struct need *n, uint16_t group, bool is_enough)
 		effort_book_last(n->seg, n->resource, group);
 }
 
-static struct need need_of(struct device_charge *c, unsigned resource, uint64_t units,
-			   uint16_t group)
+static struct need need_of(struct device_charge *c, unsigned resource, uint64_t units, uint16_t group)
 {
 	return (struct need){
 		.charge = c,
@@ -302,8 +290,7 @@ static struct need need_of(struct device_charge *c, unsigned resource, uint64_t 
 }
 
 /* Who has memory of the driver's in hand already is refused rather than made to wait with it. */
-bool device_refused(struct device_charge *c, unsigned resource, uint64_t units, uint16_t group,
-		    bool may_wait)
+bool device_refused(struct device_charge *c, unsigned resource, uint64_t units, uint16_t group, bool may_wait)
 {
 	struct need n = need_of(c, resource, units, group);
 	bool is_enough = !never_fits(&n) && make_room(&n);
@@ -317,9 +304,7 @@ bool device_refused(struct device_charge *c, unsigned resource, uint64_t units, 
 	return is_enough;
 }
 
-/* ---- the device itself
- * ------------------------------------------------------------------------------------------
- */
+/* ---- the device itself ----------------------------------------------------------------------------------- */
 
 /* What was given back may lie in a stock. */
 static uint64_t used_by_all(const struct need *n)
@@ -386,9 +371,7 @@ bool device_full(struct device_charge *c, unsigned resource, uint64_t bytes)
 	return any;
 }
 
-/* ---- dmem.high
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- dmem.high ------------------------------------------------------------------------------------------- */
 
 /* Charged above high and not paid for: gathered until there is a batch, as the kernel charges. */
 static __thread uint64_t debt;
@@ -430,8 +413,7 @@ static void reclaim_excess(const struct need *n, uint16_t group)
 /* Handlers of the program run in between; a signal that ends it does so. */
 static void sleep_ms(uint32_t ms)
 {
-	struct timespec left = {.tv_sec = (time_t)(ms / 1000),
-				.tv_nsec = (long)(ms % 1000) * 1000000};
+	struct timespec left = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
 
 	while (sys_call6(SYS_nanosleep, (long)&left, (long)&left, 0, 0, 0, 0) == -EINTR)
 		;

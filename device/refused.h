@@ -17,8 +17,7 @@
 
 /* `group` has refused so many units. True: they are charged now, to c->to, which may be another
  * account if the member was moved meanwhile. Without `may_wait` the policy is not asked. */
-bool device_refused(struct device_charge *c, unsigned resource, uint64_t units, uint16_t group,
-		    bool may_wait);
+bool device_refused(struct device_charge *c, unsigned resource, uint64_t units, uint16_t group, bool may_wait);
 
 /* So many units were charged, and not from a stock: where that is above dmem.high, what can be had
  * is given back, and this thread waits as one above memory.high. */

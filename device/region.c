@@ -17,8 +17,7 @@ int device_region_meet(const char *name, const char *address, uint64_t capacity)
 
 	if (!m)
 		return -ENOTCONN;
-	if (region_find_device(m->actor.seg, name, address, &resource) == 0 &&
-	    region_capacity(m->actor.seg, resource))
+	if (region_find_device(m->actor.seg, name, address, &resource) == 0 && region_capacity(m->actor.seg, resource))
 		return (int)resource;
 	err = ask_for_region(device_member_dir(), name, address, capacity);
 	if (!err && region_find_device(m->actor.seg, name, address, &resource))
@@ -31,13 +30,11 @@ void device_region_name_nvidia(const unsigned char uuid[16], char *name)
 	char *at = name + sprintf(name, "cuda/GPU-");
 
 	for (unsigned i = 0; i < 16; i++)
-		at += sprintf(at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
-			      uuid[i]);
+		at += sprintf(at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
 	(void)sprintf(at, "/vram");
 }
 
-bool device_region_target_slowly(struct device_member *m, unsigned resource,
-				 struct device_target *ret)
+bool device_region_target_slowly(struct device_member *m, unsigned resource, struct device_target *ret)
 {
 	uint16_t group = mc_load_full(m->group);
 	int slot = member_account(m->actor.seg, m->member, resource, group);
@@ -46,8 +43,8 @@ bool device_region_target_slowly(struct device_member *m, unsigned resource,
 	if (slot < 0)
 		return false;
 	account = member_account_at(m->actor.seg, m->member, (unsigned)slot);
-	mc_store_relaxed(&m->target[resource], DEVICE_TARGET_VALID | (uint64_t)slot << 48 |
-						       (uint64_t)group << 32 | account);
-	*ret = (struct device_target){.account = account, .slot = (unsigned)slot};
+	mc_store_relaxed(&m->target[resource],
+			 DEVICE_TARGET_VALID | (uint64_t)slot << 48 | (uint64_t)group << 32 | account);
+	*ret = (struct device_target){ .account = account, .slot = (unsigned)slot };
 	return true;
 }

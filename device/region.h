@@ -23,18 +23,15 @@ struct device_target {
 
 /* Where charges to a region go now: the account in the group that this process is in. False: none
  * can be had. */
-bool device_region_target_slowly(struct device_member *m, unsigned resource,
-				 struct device_target *ret);
+bool device_region_target_slowly(struct device_member *m, unsigned resource, struct device_target *ret);
 
 #define DEVICE_TARGET_VALID (1ull << 63)
 
-static inline bool device_region_target(struct device_member *m, unsigned resource,
-					struct device_target *ret)
+static inline bool device_region_target(struct device_member *m, unsigned resource, struct device_target *ret)
 {
 	uint64_t target = mc_load_relaxed(&m->target[resource]);
 
-	if (__builtin_expect(!(target & DEVICE_TARGET_VALID) ||
-				     (uint16_t)(target >> 32) != mc_load_relaxed(m->group),
+	if (__builtin_expect(!(target & DEVICE_TARGET_VALID) || (uint16_t)(target >> 32) != mc_load_relaxed(m->group),
 			     0))
 		return device_region_target_slowly(m, resource, ret);
 	ret->account = (uint32_t)target;

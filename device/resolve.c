@@ -15,11 +15,9 @@ struct row {
 
 static const struct row row[CALLS] = {
 #define CALL(where, call, of, since, streams, parameters, arguments, sentence) \
-	[CALL_##call] = {.name = #call, \
-			 .base = (of), \
-			 .version = (since), \
-			 .library = LIBRARY_##where, \
-			 .per_thread = (streams)},
+	[CALL_##call] = { \
+		.name = #call, .base = (of), .version = (since), .library = LIBRARY_##where, .per_thread = (streams) \
+	},
 #define CALL0(library, name, base, version, per_thread, sentence) \
 	CALL(library, name, base, version, per_thread, (void), (), sentence)
 #define PASS CALL
@@ -29,18 +27,15 @@ static const struct row row[CALLS] = {
 #undef PASS
 };
 
-static const char *const soname[LIBRARIES] = {
-	[LIBRARY_CUDA] = "libcuda.so.1", [LIBRARY_NVML] = "libnvidia-ml.so.1"};
+static const char *const soname[LIBRARIES] = { [LIBRARY_CUDA] = "libcuda.so.1", [LIBRARY_NVML] = "libnvidia-ml.so.1" };
 
 static struct copy copies[LIBRARIES][COPIES];
 
 resolve_dlsym *resolve_real_dlsym;
 
-/* ---- names
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------------------- */
 
-#define NAMES 512u             /* slots: a power of two, several times CALLS */
+#define NAMES 512u	       /* slots: a power of two, several times CALLS */
 static uint8_t by_name[NAMES]; /* call + 1 */
 
 _Static_assert(CALLS < 128, "calls fit into a byte, and leave their table sparse");
@@ -78,15 +73,14 @@ static int find_name(const char *name)
 /* What is not the driver's by its first letters costs two comparisons. */
 bool resolve_is_ours(const char *name)
 {
-	return ((name[0] == 'c' && name[1] == 'u') || (name[0] == 'n' && name[1] == 'v')) &&
-	       find_name(name) >= 0;
+	return ((name[0] == 'c' && name[1] == 'u') || (name[0] == 'n' && name[1] == 'v')) && find_name(name) >= 0;
 }
 
 /* A dlsym of ours without a version stands in for those of every version; libc's own is found by
  * its version. */
 void resolve_start(void)
 {
-	static const char *const versions[] = {"GLIBC_2.34", "GLIBC_2.2.5", "GLIBC_2.17"};
+	static const char *const versions[] = { "GLIBC_2.34", "GLIBC_2.2.5", "GLIBC_2.17" };
 	static mc_word32 started;
 
 	if (mc_load_acquire(&started))
@@ -98,9 +92,7 @@ void resolve_start(void)
 	mc_store_release(&started, 1);
 }
 
-/* ---- addresses
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- addresses ------------------------------------------------------------------------------------------- */
 
 #define ADDRESSES 512u
 
@@ -126,7 +118,7 @@ static void add_address(const struct copy *copy, void *at, unsigned call)
 	for (; table[i].real; i = (i + 1) % ADDRESSES)
 		if (table[i].real == at)
 			return; /* two names of one function: the first will do */
-	table[i] = (struct address){.real = at, .call = (uint8_t)call};
+	table[i] = (struct address){ .real = at, .call = (uint8_t)call };
 }
 
 static int find_address(const struct copy *copy, const void *at)
@@ -140,9 +132,7 @@ static int find_address(const struct copy *copy, const void *at)
 	return -1;
 }
 
-/* ---- copies
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- copies ---------------------------------------------------------------------------------------------- */
 
 /* glibc's handles are its link maps. */
 static void *find_in(const struct link_map *map, const char *name)
@@ -173,13 +163,11 @@ static void ask_driver(struct copy *copy, unsigned call)
 
 	if (!row[call].version)
 		return;
-	if (lookup && ((lookup_v2 *)lookup)(row[call].base, &at, row[call].version,
-					    row[call].per_thread, &status) == 0)
+	if (lookup && ((lookup_v2 *)lookup)(row[call].base, &at, row[call].version, row[call].per_thread, &status) == 0)
 		add_address(copy, at, call);
 	lookup = copy->real[CALL_cuGetProcAddress];
 	at = NULL;
-	if (lookup && ((lookup_v1 *)lookup)(row[call].base, &at, row[call].version,
-					    row[call].per_thread) == 0)
+	if (lookup && ((lookup_v1 *)lookup)(row[call].base, &at, row[call].version, row[call].per_thread) == 0)
 		add_address(copy, at, call);
 }
 
@@ -294,9 +282,7 @@ struct copy *resolve_copy(enum library library, unsigned index)
 	return &copies[library][index];
 }
 
-/* ---- standing in
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- standing in ----------------------------------------------------------------------------------------- */
 
 void *resolve_stand_in_of(const struct copy *copy, void *found)
 {

@@ -34,7 +34,7 @@ enum call {
 
 struct copy {
 	enum library library;
-	unsigned index;       /* 0: of the program's own namespace */
+	unsigned index;	      /* 0: of the program's own namespace */
 	struct link_map *map; /* NULL: not loaded yet */
 	void *real[CALLS];    /* NULL: this driver has no such function */
 	mc_word32 ready;

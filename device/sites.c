@@ -13,8 +13,8 @@ extern const char _end[] __attribute__((visibility("hidden")));
 
 static bool is_sampled(enum ledger_kind kind)
 {
-	return (kind == LEDGER_POINTER || kind == LEDGER_ARRAY || kind == LEDGER_PHYSICAL ||
-		kind == LEDGER_BUFFER || kind == LEDGER_ALLOCATION) &&
+	return (kind == LEDGER_POINTER || kind == LEDGER_ARRAY || kind == LEDGER_PHYSICAL || kind == LEDGER_BUFFER ||
+		kind == LEDGER_ALLOCATION) &&
 	       &memctl_cooperate && memctl_cooperate.version >= 3;
 }
 
@@ -27,8 +27,7 @@ static uint64_t name_of(enum ledger_kind kind, uint64_t key)
 void device_sites_put(const struct ledger_entry *e)
 {
 	if (is_sampled(e->kind) && e->paid.units)
-		memctl_cooperate.device_got(name_of(e->kind, e->key), e->paid.units * REGION_UNIT,
-					    __ehdr_start, _end);
+		memctl_cooperate.device_got(name_of(e->kind, e->key), e->paid.units * REGION_UNIT, __ehdr_start, _end);
 }
 
 void device_sites_take(enum ledger_kind kind, uint64_t key)

@@ -51,8 +51,7 @@ int vulkan_region(struct vulkan_instance *i, vk_handle physical);
 /* Everything that the device still has, given back: it is gone. */
 void vulkan_memory_sweep(const struct vulkan_device *d);
 
-vk_result vulkan_allocate(vk_handle device, const struct vk_allocate *info, const void *allocator,
-			  vk_memory *ret);
+vk_result vulkan_allocate(vk_handle device, const struct vk_allocate *info, const void *allocator, vk_memory *ret);
 void vulkan_free(vk_handle device, vk_memory memory, const void *allocator);
 vk_result vulkan_get_fd(vk_handle device, const struct vk_get_fd *info, int *ret);
 void vulkan_show_memories(vk_handle physical, struct vk_memories *ret);

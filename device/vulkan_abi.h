@@ -83,8 +83,8 @@ struct vk_allocate {
 	uint32_t type;
 };
 
-#define VK_TYPES_MAX    32
-#define VK_HEAPS_MAX    16
+#define VK_TYPES_MAX 32
+#define VK_HEAPS_MAX 16
 #define VK_DEVICE_LOCAL 1u
 
 struct vk_memories {
@@ -128,7 +128,7 @@ struct vk_properties2 {
 	_Alignas(8) unsigned char rest[1024];
 };
 
-#define VK_KIND_CPU      4u
+#define VK_KIND_CPU 4u
 #define VK_VENDOR_NVIDIA 0x10deu
 
 #endif

@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-#define EXPORT   __attribute__((visibility("default")))
-#define FILLING  1u
+#define EXPORT __attribute__((visibility("default")))
+#define FILLING 1u
 #define LIVE_MAX 65535u /* a device's number is 16 bits of a ledger's key */
 
 /* What lives in this process: addresses, of which only those in use get pages. */
@@ -15,7 +15,7 @@ static struct table {
 	mc_word32 instances, devices; /* how many were in use at once, at most */
 	struct vulkan_instance instance[LIVE_MAX];
 	struct vulkan_device device[LIVE_MAX];
-} *table; /* sync: swapped from NULL */
+} * table; /* sync: swapped from NULL */
 
 static struct table *make_table(void)
 {
@@ -24,8 +24,7 @@ static struct table *make_table(void)
 
 	if (__atomic_load_n(&table, __ATOMIC_ACQUIRE))
 		return table;
-	at = sys_mmap(NULL, sizeof(*table), PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	at = sys_mmap(NULL, sizeof(*table), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (sys_is_error(at))
 		return NULL;
 	if (!__atomic_compare_exchange_n(&table, &none, (struct table *)at, false, __ATOMIC_ACQ_REL,
@@ -171,7 +170,7 @@ static void destroy_instance(vk_handle instance, const void *allocator)
 
 static uint32_t local_types(struct vulkan_instance *i, vk_handle physical)
 {
-	struct vk_memories m = {0};
+	struct vk_memories m = { 0 };
 	uint32_t types = 0;
 
 	i->memories(physical, &m);
@@ -193,8 +192,7 @@ static void fill_device(struct vulkan_device *d, vk_handle handle, vk_lookup *lo
 	mc_store_release(&d->key, key_of(handle));
 }
 
-static vk_result create_device(vk_handle physical, const struct vk_chain *info,
-			       const void *allocator, vk_handle *ret)
+static vk_result create_device(vk_handle physical, const struct vk_chain *info, const void *allocator, vk_handle *ret)
 {
 	struct vulkan_instance *i = vulkan_instance_of(physical);
 	struct vk_link *link = take_link(info, VK_LOADER_DEVICE);
@@ -253,21 +251,19 @@ static vk_function find(const struct row *rows, size_t n, const char *name)
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 
 static const struct row of_devices[] = {
-	{"vkGetDeviceProcAddr", (vk_function)of_device},
-	{"vkDestroyDevice", (vk_function)destroy_device},
-	{"vkAllocateMemory", (vk_function)vulkan_allocate},
-	{"vkFreeMemory", (vk_function)vulkan_free},
-	{"vkGetMemoryFdKHR", (vk_function)vulkan_get_fd},
+	{ "vkGetDeviceProcAddr", (vk_function)of_device },    { "vkDestroyDevice", (vk_function)destroy_device },
+	{ "vkAllocateMemory", (vk_function)vulkan_allocate }, { "vkFreeMemory", (vk_function)vulkan_free },
+	{ "vkGetMemoryFdKHR", (vk_function)vulkan_get_fd },
 };
 
 static const struct row of_instances[] = {
-	{"vkGetInstanceProcAddr", (vk_function)of_instance},
-	{"vkCreateInstance", (vk_function)create_instance},
-	{"vkDestroyInstance", (vk_function)destroy_instance},
-	{"vkCreateDevice", (vk_function)create_device},
-	{"vkGetPhysicalDeviceMemoryProperties", (vk_function)vulkan_show_memories},
-	{"vkGetPhysicalDeviceMemoryProperties2", (vk_function)vulkan_show_memories2},
-	{"vkGetPhysicalDeviceMemoryProperties2KHR", (vk_function)vulkan_show_memories2_khr},
+	{ "vkGetInstanceProcAddr", (vk_function)of_instance },
+	{ "vkCreateInstance", (vk_function)create_instance },
+	{ "vkDestroyInstance", (vk_function)destroy_instance },
+	{ "vkCreateDevice", (vk_function)create_device },
+	{ "vkGetPhysicalDeviceMemoryProperties", (vk_function)vulkan_show_memories },
+	{ "vkGetPhysicalDeviceMemoryProperties2", (vk_function)vulkan_show_memories2 },
+	{ "vkGetPhysicalDeviceMemoryProperties2KHR", (vk_function)vulkan_show_memories2_khr },
 };
 
 /* What the next one does not have we do not have either. */

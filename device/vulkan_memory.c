@@ -41,7 +41,7 @@ static void name_region(const struct vk_properties2 *p, const struct vk_id *id, 
 
 static uint64_t capacity_of(struct vulkan_instance *i, vk_handle physical)
 {
-	struct vk_memories m = {0};
+	struct vk_memories m = { 0 };
 	uint64_t bytes = 0;
 
 	i->memories(physical, &m);
@@ -53,9 +53,9 @@ static uint64_t capacity_of(struct vulkan_instance *i, vk_handle physical)
 
 int vulkan_region(struct vulkan_instance *i, vk_handle physical)
 {
-	struct vk_pci pci = {.chain = {VK_PCI_PROPERTIES, NULL}};
-	struct vk_id id = {.chain = {VK_ID_PROPERTIES, &pci.chain}};
-	struct vk_properties2 p = {.chain = {VK_PROPERTIES_2, &id.chain}};
+	struct vk_pci pci = { .chain = { VK_PCI_PROPERTIES, NULL } };
+	struct vk_id id = { .chain = { VK_ID_PROPERTIES, &pci.chain } };
+	struct vk_properties2 p = { .chain = { VK_PROPERTIES_2, &id.chain } };
 	char name[REGION_NAME_MAX + 1], address[REGION_ADDRESS_MAX + 1] = "";
 
 	if (!i->properties2 || !device_member())
@@ -63,8 +63,8 @@ int vulkan_region(struct vulkan_instance *i, vk_handle physical)
 	i->properties2(physical, &p);
 	name_region(&p, &id, name);
 	if (pci.bus | pci.device)
-		(void)snprintf(address, sizeof(address), "%04x:%02x:%02x.%x", pci.domain & 0xffff,
-			       pci.bus & 0xff, pci.device & 0xff, pci.function & 0xf);
+		(void)snprintf(address, sizeof(address), "%04x:%02x:%02x.%x", pci.domain & 0xffff, pci.bus & 0xff,
+			       pci.device & 0xff, pci.function & 0xf);
 	return device_region_meet(name, address, capacity_of(i, physical));
 }
 
@@ -125,8 +125,7 @@ static bool is_charged(const struct vulkan_device *d, const struct vk_allocate *
 	return false;
 }
 
-static void keep(const struct vulkan_device *d, vk_memory memory, int resource,
-		 const struct device_paid *paid)
+static void keep(const struct vulkan_device *d, vk_memory memory, int resource, const struct device_paid *paid)
 {
 	const struct ledger_entry e = {
 		.key = key_of(d, memory),
@@ -154,10 +153,9 @@ static uint64_t name_of_import(const struct vk_allocate *info)
 static vk_result import(const struct vulkan_device *d, vk_handle device, const struct vk_allocate *info,
 			const void *allocator, vk_memory *ret)
 {
-	struct ledger_entry e = {.of = d->number,
-				 .size = name_of_import(info),
-				 .kind = LEDGER_ALLOCATION,
-				 .resource = -1};
+	struct ledger_entry e = {
+		.of = d->number, .size = name_of_import(info), .kind = LEDGER_ALLOCATION, .resource = -1
+	};
 	vk_result result = d->allocate(device, info, allocator, ret);
 
 	if (result || !e.size || !heirs_borrow(&e.size))
@@ -199,8 +197,7 @@ static void give(const struct ledger_entry *e)
 
 /* ---- allocating and freeing */
 
-vk_result vulkan_allocate(vk_handle device, const struct vk_allocate *info, const void *allocator,
-			  vk_memory *ret)
+vk_result vulkan_allocate(vk_handle device, const struct vk_allocate *info, const void *allocator, vk_memory *ret)
 {
 	struct vulkan_device *d = vulkan_device_of(device);
 	struct device_charge charge;
@@ -242,8 +239,7 @@ static void sweep_one(const struct vulkan_device *d, uint64_t key)
 {
 	struct ledger_entry e;
 
-	if (ledger_find(LEDGER_ALLOCATION, key, &e) && e.of == d->number &&
-	    ledger_take(LEDGER_ALLOCATION, key, &e))
+	if (ledger_find(LEDGER_ALLOCATION, key, &e) && e.of == d->number && ledger_take(LEDGER_ALLOCATION, key, &e))
 		give(&e);
 }
 

@@ -13,7 +13,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-#define LAYER    "VK_LAYER_MEMCTL_device"
+#define LAYER "VK_LAYER_MEMCTL_device"
 #define MANIFEST "/" LAYER ".json"
 
 static bool is_in(const char *list, const char *word)
@@ -55,8 +55,7 @@ static bool find_manifest(char ret_dir[PATH_MAX])
 	slash = strrchr(info.dli_fname, '/');
 	if (!slash || info.dli_fname[0] != '/' || strchr(info.dli_fname, ':'))
 		return false;
-	if (snprintf(ret_dir, PATH_MAX, "%.*s/vulkan", (int)(slash - info.dli_fname),
-		     info.dli_fname) >= PATH_MAX)
+	if (snprintf(ret_dir, PATH_MAX, "%.*s/vulkan", (int)(slash - info.dli_fname), info.dli_fname) >= PATH_MAX)
 		return false;
 	(void)snprintf(file, sizeof(file), "%s" MANIFEST, ret_dir);
 	return access(file, R_OK) == 0;

@@ -38,14 +38,13 @@ static __thread int depth __attribute__((tls_model("initial-exec")));
 #define CALL(library, name, base, version, per_thread, parameters, arguments, sentence) \
 	EXPORT int name parameters; \
 	WRAPPER(name, resolve_own(LIBRARY_##library), name, parameters, arguments) \
-	static WRAPPER(name##_in_1, resolve_copy(LIBRARY_##library, 1), name, parameters, \
-		       arguments) static WRAPPER(name##_in_2, resolve_copy(LIBRARY_##library, 2), \
-						 name, parameters, arguments)
+	static WRAPPER(name##_in_1, resolve_copy(LIBRARY_##library, 1), name, parameters, arguments) static WRAPPER( \
+		name##_in_2, resolve_copy(LIBRARY_##library, 2), name, parameters, arguments)
 #define CALL0(library, name, base, version, per_thread, sentence) \
 	EXPORT int name(void); \
 	WRAPPER0(name, resolve_own(LIBRARY_##library), name) \
-	static WRAPPER0(name##_in_1, resolve_copy(LIBRARY_##library, 1), name) static WRAPPER0( \
-		name##_in_2, resolve_copy(LIBRARY_##library, 2), name)
+	static WRAPPER0(name##_in_1, resolve_copy(LIBRARY_##library, 1), \
+			name) static WRAPPER0(name##_in_2, resolve_copy(LIBRARY_##library, 2), name)
 #define PASS CALL
 #include "device/calls.def"
 #undef CALL
@@ -54,9 +53,9 @@ static __thread int depth __attribute__((tls_model("initial-exec")));
 
 void *const resolve_wrapper[CALLS][COPIES] = {
 #define CALL(library, name, base, version, per_thread, parameters, arguments, sentence) \
-	[CALL_##name] = {(void *)name, (void *)name##_in_1, (void *)name##_in_2},
+	[CALL_##name] = { (void *)name, (void *)name##_in_1, (void *)name##_in_2 },
 #define CALL0(library, name, base, version, per_thread, sentence) CALL(library, name, , , , , , )
-#define PASS                                                      CALL
+#define PASS CALL
 #include "device/calls.def"
 #undef CALL
 #undef CALL0

@@ -27,8 +27,7 @@ static int make_room(struct census_copy *c, size_t size)
 
 static bool is_whole(const struct census *c)
 {
-	return c->magic == CENSUS_MAGIC && c->columns <= CENSUS_COLUMNS_MAX &&
-	       c->rows <= GROUPS_MAX + 1 &&
+	return c->magic == CENSUS_MAGIC && c->columns <= CENSUS_COLUMNS_MAX && c->rows <= GROUPS_MAX + 1 &&
 	       c->row_size == sizeof(struct census_row) + c->columns * sizeof(uint64_t);
 }
 
@@ -79,14 +78,13 @@ static int copy_file(const char *dir, struct census_copy *c)
 		err = copy(fd, c);
 	}
 	(void)close(fd);
-	return err ? error_set(err, "%s is not what this memctl reads: %s", path, strerror(-err))
-		   : 0;
+	return err ? error_set(err, "%s is not what this memctl reads: %s", path, strerror(-err)) : 0;
 }
 
 int census_read(struct memctl *m, bool thorough, struct census_copy *c)
 {
 	json_t *request = client_new_request("census", NULL);
-	struct census_copy fresh = {0};
+	struct census_copy fresh = { 0 };
 	int err;
 
 	if (request && thorough)
@@ -130,5 +128,5 @@ int census_find_region(const struct census_copy *c, const char *key, const char 
 void census_free(struct census_copy *c)
 {
 	free(c->census);
-	*c = (struct census_copy){0};
+	*c = (struct census_copy){ 0 };
 }

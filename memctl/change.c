@@ -30,8 +30,7 @@ static int pack_settings(const char *const *settings, json_t **ret)
 	return values ? 0 : error_set(-ENOMEM, "no memory left");
 }
 
-static int change(struct memctl *m, const char *op, const char *group, bool transient,
-		  const char *const *settings)
+static int change(struct memctl *m, const char *op, const char *group, bool transient, const char *const *settings)
 {
 	json_t *request = client_new_request(op, group);
 	json_t *values;
@@ -64,15 +63,13 @@ static bool cut(char *path, const char *whole, unsigned n)
 }
 
 /* Takes away again what make_parents made: the last `made` of the components up to `depth`. */
-static void remove_parents(struct memctl *m, char *path, const char *whole, unsigned depth,
-			   unsigned made)
+static void remove_parents(struct memctl *m, char *path, const char *whole, unsigned depth, unsigned made)
 {
 	for (; made && cut(path, whole, depth); made--, depth--)
 		(void)client_request(m, client_new_request("remove", path), NULL);
 }
 
-static int create_with_parents(struct memctl *m, const char *group, unsigned flags,
-			       const char *const *settings)
+static int create_with_parents(struct memctl *m, const char *group, unsigned flags, const char *const *settings)
 {
 	char *path = malloc(strlen(group) + 1);
 	unsigned depth = 0, made = 0;

@@ -17,9 +17,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CLIENT_MAGIC     0x6d656d63u
+#define CLIENT_MAGIC 0x6d656d63u
 #define PROTOCOL_VERSION 1
-#define GREET_TRIES      5
+#define GREET_TRIES 5
 
 const char *memctl_version(void)
 {
@@ -55,9 +55,8 @@ static int send_packet(struct memctl *m, const char *text, size_t n, int passed)
 	union {
 		struct cmsghdr header;
 		char room[CMSG_SPACE(sizeof(int))];
-	} control = { .header = { .cmsg_len = CMSG_LEN(sizeof(int)),
-				  .cmsg_level = SOL_SOCKET,
-				  .cmsg_type = SCM_RIGHTS } };
+	} control = { .header = {
+			      .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
 	struct iovec iov = { .iov_base = (char *)(uintptr_t)text, .iov_len = n };
 	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t sent;
@@ -69,8 +68,7 @@ static int send_packet(struct memctl *m, const char *text, size_t n, int passed)
 	}
 
 	if (n > CLIENT_PACKET_MAX)
-		return error_set(-EMSGSIZE,
-				 "the request is longer than %d bytes: give fewer keys or values",
+		return error_set(-EMSGSIZE, "the request is longer than %d bytes: give fewer keys or values",
 				 CLIENT_PACKET_MAX);
 	do
 		sent = sendmsg(m->fd, &message, MSG_NOSIGNAL);
@@ -84,11 +82,9 @@ static int receive_failed(struct memctl *m, ssize_t got)
 
 	client_drop(m);
 	if (err == -EAGAIN)
-		return error_set(-ETIMEDOUT, "the daemon (pid %d) does not answer; is it stopped?",
-				 (int)m->peer);
+		return error_set(-ETIMEDOUT, "the daemon (pid %d) does not answer; is it stopped?", (int)m->peer);
 	if (err == -ECONNRESET)
-		return error_set(err, "the daemon (pid %d) ended before it answered; try again",
-				 (int)m->peer);
+		return error_set(err, "the daemon (pid %d) ended before it answered; try again", (int)m->peer);
 	return error_set(err, "cannot hear the daemon: %s", strerror(-err));
 }
 
@@ -132,9 +128,7 @@ int client_exchange(struct memctl *m, const char *text, int passed, json_t **ret
 	if (err == -EPIPE || err == -ECONNRESET || err == -ENOTCONN)
 		return -EPIPE;
 	if (err)
-		return err == -EMSGSIZE
-			       ? err
-			       : error_set(err, "cannot reach the daemon: %s", strerror(-err));
+		return err == -EMSGSIZE ? err : error_set(err, "cannot reach the daemon: %s", strerror(-err));
 	err = receive_packet(m, &reply);
 	if (err)
 		return err;
@@ -166,8 +160,7 @@ static int greet(struct memctl *m, bool may_start, json_t **ret_hello)
 	int err = -EPIPE;
 
 	for (int tries = 0; tries < GREET_TRIES && (err == -EPIPE || err == -ECONNRESET); tries++) {
-		int fd = !may_start || m->flags & MEMCTL_NO_START ? connect_socket(m->dir)
-								  : connect_or_start(m->dir);
+		int fd = !may_start || m->flags & MEMCTL_NO_START ? connect_socket(m->dir) : connect_or_start(m->dir);
 
 		if (fd < 0)
 			return fd;
@@ -177,9 +170,7 @@ static int greet(struct memctl *m, bool may_start, json_t **ret_hello)
 		if (err)
 			client_drop(m);
 	}
-	return err == -EPIPE ? error_set(-ECONNREFUSED, "the daemon (pid %d) turns this user away",
-					 (int)m->peer)
-			     : err;
+	return err == -EPIPE ? error_set(-ECONNREFUSED, "the daemon (pid %d) turns this user away", (int)m->peer) : err;
 }
 
 int client_connect(struct memctl *m, bool may_start)
@@ -214,9 +205,7 @@ int client_round_trip(struct memctl *m, const char *text, int passed, json_t **r
 		if (err == -EPIPE)
 			client_drop(m);
 	}
-	return err == -EPIPE
-		       ? error_set(-ECONNRESET, "the daemon ends as soon as it is asked; try again")
-		       : err;
+	return err == -EPIPE ? error_set(-ECONNRESET, "the daemon ends as soon as it is asked; try again") : err;
 }
 
 int client_request(struct memctl *m, json_t *request, json_t **ret_reply)
@@ -298,9 +287,8 @@ int memctl_open(const char *dir, unsigned flags, struct memctl **ret)
 	m->fd = -1;
 	m->wake = -1;
 	(void)pthread_mutex_init(&m->lock, NULL);
-	err = flags & ~MEMCTL_NO_START
-		      ? error_set(-EINVAL, "memctl_open: unknown flags 0x%x", flags)
-		      : connect_find_dir(dir, m->dir);
+	err = flags & ~MEMCTL_NO_START ? error_set(-EINVAL, "memctl_open: unknown flags 0x%x", flags)
+				       : connect_find_dir(dir, m->dir);
 	if (!err)
 		err = client_connect(m, true);
 	if (err)

@@ -56,8 +56,7 @@ static int end_process(pid_t pid)
 	if (pidfd_send_signal(wait.fd, SIGTERM, NULL, 0))
 		err = error_set(-errno, "cannot end the daemon (pid %d): %m", (int)pid);
 	else if (poll(&wait, 1, STOP_MS) != 1)
-		err = error_set(-ETIMEDOUT, "the daemon (pid %d) does not end; is it stopped?",
-				(int)pid);
+		err = error_set(-ETIMEDOUT, "the daemon (pid %d) does not end; is it stopped?", (int)pid);
 	(void)close(wait.fd);
 	return err;
 }

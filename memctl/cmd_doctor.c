@@ -14,8 +14,8 @@
 enum { KEY_JSON = 0x300 };
 
 static const struct argp_option options[] = {
-	{"json", KEY_JSON, NULL, 0, "One JSON object", 0},
-	{0},
+	{ "json", KEY_JSON, NULL, 0, "One JSON object", 0 },
+	{ 0 },
 };
 
 static error_t option(int key, char *arg, struct argp_state *state)
@@ -41,7 +41,7 @@ static const struct command_usage usage = {
 		"with 4 when not.",
 };
 
-static const char *const grades[] = {"full", "partly", "observed", "not"};
+static const char *const grades[] = { "full", "partly", "observed", "not" };
 static const char *const verdicts[] = {
 	"its memory is accounted in full, and it is refused what is above a limit",
 	"most of its memory is accounted as it is taken; some is only found by looking",
@@ -79,11 +79,11 @@ static void print_wrapped(const char *sign, const char *text)
 
 static void print_text(const struct doctor *d, const char *command)
 {
-	static const char *const signs[] = {"  ", "? ", "! ", "! "};
+	static const char *const signs[] = { "  ", "? ", "! ", "! " };
 
 	(void)printf("%s%s%s%s: %s\n", command, strcmp(command, d->path) == 0 ? "" : " (",
-		     strcmp(command, d->path) == 0 ? "" : d->path,
-		     strcmp(command, d->path) == 0 ? "" : ")", verdicts[d->grade]);
+		     strcmp(command, d->path) == 0 ? "" : d->path, strcmp(command, d->path) == 0 ? "" : ")",
+		     verdicts[d->grade]);
 	for (unsigned i = 0; i < d->findings; i++) {
 		print_wrapped(signs[d->finding[i].grade], d->finding[i].found);
 		if (*d->finding[i].advice)
@@ -97,12 +97,11 @@ static void print_json(const struct doctor *d, const char *command)
 	json_t *whole;
 
 	for (unsigned i = 0; i < d->findings; i++)
-		(void)json_array_append_new(
-			findings, json_pack("{s:s, s:s, s:s, s:s}", "name", d->finding[i].name,
-					    "grade", grades[d->finding[i].grade], "found",
-					    d->finding[i].found, "advice", d->finding[i].advice));
-	whole = json_pack("{s:s, s:s, s:s, s:o}", "command", command, "path", d->path, "accounted",
-			  grades[d->grade], "findings", findings);
+		(void)json_array_append_new(findings, json_pack("{s:s, s:s, s:s, s:s}", "name", d->finding[i].name,
+								"grade", grades[d->finding[i].grade], "found",
+								d->finding[i].found, "advice", d->finding[i].advice));
+	whole = json_pack("{s:s, s:s, s:s, s:o}", "command", command, "path", d->path, "accounted", grades[d->grade],
+			  "findings", findings);
 	(void)json_dumpf(whole, stdout, JSON_INDENT(2));
 	(void)putchar('\n');
 	json_decref(whole);
@@ -124,7 +123,5 @@ int cmd_doctor(int argc, char **argv)
 	if (d.grade == DOCTOR_NOT)
 		return say_failed("doctor", "%s", d.finding[d.findings - 1].found);
 	(is_json ? print_json : print_text)(&d, w.word[0]);
-	return d.grade == DOCTOR_FINE    ? output_finish("doctor")
-	       : output_finish("doctor") ? SAY_FAILED
-					 : NOT_IN_FULL;
+	return d.grade == DOCTOR_FINE ? output_finish("doctor") : output_finish("doctor") ? SAY_FAILED : NOT_IN_FULL;
 }

@@ -26,10 +26,10 @@ struct wish {
 };
 
 static const struct argp_option options[] = {
-	{"follow", 'f', NULL, 0, "Go on with what happens from now on", 0},
-	{"lines", 'n', "N", 0, "Only the last N of what has happened", 0},
-	{"json", KEY_JSON, NULL, 0, "An object on each line", 0},
-	{0},
+	{ "follow", 'f', NULL, 0, "Go on with what happens from now on", 0 },
+	{ "lines", 'n', "N", 0, "Only the last N of what has happened", 0 },
+	{ "json", KEY_JSON, NULL, 0, "An object on each line", 0 },
+	{ 0 },
 };
 
 static error_t option(int key, char *arg, struct argp_state *state)
@@ -62,9 +62,7 @@ static const struct command_usage usage = {
 	.more = "Without GROUP: of all groups. The daemon keeps the last 1024 events.",
 };
 
-/* ---- printing
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- printing -------------------------------------------------------------------------------------------- */
 
 static const char *colour_of(const char *event)
 {
@@ -72,9 +70,7 @@ static const char *colour_of(const char *event)
 		return "";
 	if (strncmp(event, "oom", 3) == 0 || strcmp(event, "report") == 0)
 		return "\033[31m";
-	return strcmp(event, "max") == 0 || strcmp(event, "over") == 0 || strcmp(event, "high") == 0
-		       ? "\033[33m"
-		       : "";
+	return strcmp(event, "max") == 0 || strcmp(event, "over") == 0 || strcmp(event, "high") == 0 ? "\033[33m" : "";
 }
 
 static const char *text_of(const json_t *e, const char *name)
@@ -99,16 +95,14 @@ static void print_event(const json_t *e)
 	json_int_t at_ms = json_integer_value(json_object_get(e, "at"));
 	json_int_t count = json_integer_value(json_object_get(e, "count"));
 	time_t at = (time_t)(at_ms / 1000);
-	const char *text = text_of(e, "text"), *event = text_of(e, "event"),
-		   *colour = colour_of(event);
+	const char *text = text_of(e, "text"), *event = text_of(e, "event"), *colour = colour_of(event);
 	bool is_report = strcmp(event, "report") == 0;
 	struct tm day;
 	char when[32];
 
 	(void)localtime_r(&at, &day);
 	(void)strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &day);
-	(void)printf("%s  %s%-14s%s  %s", when, colour, event, *colour ? "\033[0m" : "",
-		     text_of(e, "group"));
+	(void)printf("%s  %s%-14s%s  %s", when, colour, event, *colour ? "\033[0m" : "", text_of(e, "group"));
 	if (count > 1)
 		(void)printf("  %lld times", (long long)count);
 	if (*text)
@@ -127,9 +121,7 @@ static void print(const struct wish *w, const json_t *e)
 	(void)putchar('\n');
 }
 
-/* ---- asking
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- asking ---------------------------------------------------------------------------------------------- */
 
 static int on_page(json_t *reply, void *arg)
 {
@@ -163,7 +155,7 @@ static int ask(struct memctl *m, const char *group, struct wish *w)
  * that is all. */
 static bool sleep_until_told(struct memctl *m, int fd)
 {
-	struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+	struct pollfd p[] = { { .fd = fd, .events = POLLIN }, { .fd = STDOUT_FILENO } };
 	struct memctl_notice notice;
 
 	while (poll(p, 2, -1) < 0)
@@ -189,7 +181,7 @@ static int follow(struct memctl *m, const char *group, struct wish *w)
 
 int cmd_events(int argc, char **argv)
 {
-	struct wish wish = {.last = -1};
+	struct wish wish = { .last = -1 };
 	struct command_words w;
 	struct memctl *m;
 	const char *group;

@@ -20,11 +20,11 @@
 #include <unistd.h>
 
 #define PORT_DEFAULT "9754"
-#define CONNECTIONS  16
+#define CONNECTIONS 16
 #define IDLE_SECONDS 30
 
 #define OPENMETRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
-#define PLAIN       "text/plain; version=0.0.4; charset=utf-8"
+#define PLAIN "text/plain; version=0.0.4; charset=utf-8"
 
 struct wish {
 	const char *listen;
@@ -32,10 +32,9 @@ struct wish {
 };
 
 static const struct argp_option options[] = {
-	{"listen", 'l', "ADDRESS", 0,
-	 "PORT or 127.0.0.1:PORT, [::1]:PORT, unix:PATH (default " PORT_DEFAULT ")", 0},
-	{"once", '1', NULL, 0, "Print once, and end", 0},
-	{0},
+	{ "listen", 'l', "ADDRESS", 0, "PORT or 127.0.0.1:PORT, [::1]:PORT, unix:PATH (default " PORT_DEFAULT ")", 0 },
+	{ "once", '1', NULL, 0, "Print once, and end", 0 },
+	{ 0 },
 };
 
 static error_t option(int key, char *arg, struct argp_state *state)
@@ -62,9 +61,7 @@ static const struct command_usage usage = {
 		"memctl_up is 0.",
 };
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------------------- */
 
 /* Used again from one scrape to the next; MHD has one thread, so they take turns. */
 static struct census_copy census;
@@ -87,7 +84,7 @@ static int read_all(bool is_openmetrics, struct export_text *ret)
 
 static int print_once(void)
 {
-	struct export_text t = {0};
+	struct export_text t = { 0 };
 
 	if (read_all(false, &t)) /* as the textfile collector and promtool want it */
 		return say_failed("export", "no memory left");
@@ -96,9 +93,7 @@ static int print_once(void)
 	return output_finish("export");
 }
 
-/* ---- serving
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- serving --------------------------------------------------------------------------------------------- */
 
 struct answer {
 	struct export_text text;
@@ -122,16 +117,15 @@ static struct MHD_Response *metrics(bool is_openmetrics)
 	if (!a)
 		return NULL;
 	a->text = spare;
-	spare = (struct export_text){0};
+	spare = (struct export_text){ 0 };
 	if (read_all(is_openmetrics, &a->text)) {
 		give_back(a);
 		return NULL;
 	}
-	struct MHD_Response *r = MHD_create_response_from_buffer_with_free_callback_cls(
-		a->text.n, a->text.text, give_back, a);
+	struct MHD_Response *r =
+		MHD_create_response_from_buffer_with_free_callback_cls(a->text.n, a->text.text, give_back, a);
 	if (r)
-		(void)MHD_add_response_header(r, "Content-Type",
-					      is_openmetrics ? OPENMETRICS : PLAIN);
+		(void)MHD_add_response_header(r, "Content-Type", is_openmetrics ? OPENMETRICS : PLAIN);
 	else
 		give_back(a);
 	return r;
@@ -139,17 +133,16 @@ static struct MHD_Response *metrics(bool is_openmetrics)
 
 static struct MHD_Response *words(const char *text)
 {
-	struct MHD_Response *r = MHD_create_response_from_buffer(
-		strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
+	struct MHD_Response *r =
+		MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
 
 	if (r)
 		(void)MHD_add_response_header(r, "Content-Type", "text/html; charset=utf-8");
 	return r;
 }
 
-static enum MHD_Result on_request(void *own, struct MHD_Connection *c, const char *url,
-				  const char *method, const char *version, const char *body,
-				  size_t *body_size, void **state)
+static enum MHD_Result on_request(void *own, struct MHD_Connection *c, const char *url, const char *method,
+				  const char *version, const char *body, size_t *body_size, void **state)
 {
 	const char *accept = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Accept");
 	unsigned status = MHD_HTTP_OK;
@@ -183,15 +176,13 @@ static enum MHD_Result on_request(void *own, struct MHD_Connection *c, const cha
 	return result;
 }
 
-/* ---- where
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- where ----------------------------------------------------------------------------------------------- */
 
 static const char *socket_path; /* to be removed at the end */
 
 static int listen_unix(const char *path)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct stat st;
 
@@ -221,16 +212,15 @@ static int listen_unix(const char *path)
 
 static int listen_port(bool is_six, const char *port)
 {
-	struct sockaddr_in four = {.sin_family = AF_INET,
-				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	struct sockaddr_in four = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
 	struct sockaddr *address = is_six ? (struct sockaddr *)&six : (struct sockaddr *)&four;
 	int fd = socket(is_six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	four.sin_port = six.sin6_port = htons((uint16_t)atoi(port));
 	if (fd < 0)
 		return -1;
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
 	if (bind(fd, address, is_six ? sizeof(six) : sizeof(four)) || listen(fd, CONNECTIONS)) {
 		(void)close(fd);
 		return -1;
@@ -240,8 +230,7 @@ static int listen_port(bool is_six, const char *port)
 
 static bool is_port(const char *text)
 {
-	return *text && strspn(text, "0123456789") == strlen(text) && strlen(text) < 6 &&
-	       atoi(text) < 65536;
+	return *text && strspn(text, "0123456789") == strlen(text) && strlen(text) < 6 && atoi(text) < 65536;
 }
 
 /* The numbers say who runs what: they are for this machine alone. -2: no such address. */
@@ -271,8 +260,7 @@ static void say_where(int fd, const char *where)
 		return;
 	}
 	(void)getsockname(fd, (struct sockaddr *)&address, &size);
-	say_note("export", "serving at http://%s:%u/metrics",
-		 address.sin6_family == AF_INET6 ? "[::1]" : "127.0.0.1",
+	say_note("export", "serving at http://%s:%u/metrics", address.sin6_family == AF_INET6 ? "[::1]" : "127.0.0.1",
 		 ntohs(address.sin6_port)); /* the port lies at one place in both */
 }
 
@@ -298,9 +286,8 @@ static int serve(const struct wish *w)
 	(void)sigaddset(&ends, SIGHUP);
 	(void)pthread_sigmask(SIG_BLOCK, &ends, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
-	server = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO, 0, NULL, NULL,
-				  on_request, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-				  MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS,
+	server = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO, 0, NULL, NULL, on_request, NULL,
+				  MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS,
 				  MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
 	if (!server)
 		return say_failed("export", "cannot start the server at %s", w->listen);
@@ -314,7 +301,7 @@ static int serve(const struct wish *w)
 
 int cmd_export(int argc, char **argv)
 {
-	struct wish wish = {.listen = PORT_DEFAULT};
+	struct wish wish = { .listen = PORT_DEFAULT };
 	struct command_words w;
 
 	command_parse(&usage, argc, argv, &wish, &w);

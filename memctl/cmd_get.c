@@ -32,8 +32,7 @@ static int print_lines(const struct values *v, struct output *o, bool one_key)
 	for (size_t i = 0; i < v->n; i++) {
 		const struct values_row *row = &v->row[i];
 
-		table_text(t, one_key && row->value.field ? row->value.field
-							  : values_name(row, name, sizeof(name)));
+		table_text(t, one_key && row->value.field ? row->value.field : values_name(row, name, sizeof(name)));
 		values_cell(t, row);
 	}
 	table_set_plain(t);
@@ -47,8 +46,8 @@ static int print_lines(const struct values *v, struct output *o, bool one_key)
 /* A report has lines; of what else a terminal would obey, nothing is printed. */
 static bool print_report(const struct values *v, const struct command_words *w)
 {
-	if (w->output.format != OUTPUT_TABLE || w->output.fields || w->count != 2 || v->n != 1 || v->row->value.is_number ||
-	    v->row->value.field)
+	if (w->output.format != OUTPUT_TABLE || w->output.fields || w->count != 2 || v->n != 1 ||
+	    v->row->value.is_number || v->row->value.field)
 		return false;
 	for (const char *p = v->row->value.text; *p; p++)
 		(void)putchar(iscntrl((unsigned char)*p) && *p != '\n' ? '?' : *p);

@@ -55,9 +55,7 @@ static int explain(const char *name)
 
 	if (c && c->carry_out)
 		return c->carry_out(2, argv); /* argp prints and exits */
-	(void)say_failed("help",
-			 c ? "%s: not in this version"
-			   : "no such command: '%s'; 'memctl help' lists them",
+	(void)say_failed("help", c ? "%s: not in this version" : "no such command: '%s'; 'memctl help' lists them",
 			 name);
 	return SAY_USAGE;
 }

@@ -21,15 +21,14 @@ struct wish {
 };
 
 static const struct argp_option options[] = {
-	{"text", KEY_TEXT, NULL, 0, "Draw with characters (default)", 0},
-	{"svg", KEY_SVG, NULL, 0, "Draw for a browser", 0},
-	{"png", KEY_PNG, NULL, 0, "Draw pixels", 0},
-	{"file", 'o', "FILE", 0, "Write to FILE; .svg and .png say how", 0},
-	{"since", 's', "TIME", 0, "Only so far back: 90s, 10m, 1h (default: all there is)", 0},
-	{"width", KEY_WIDTH, "N", 0,
-	 "Columns or pixels (default: the terminal's, or 80; 960 pixels)", 0},
-	{"height", KEY_HEIGHT, "N", 0, "Lines or pixels (default: 20 lines, 360 pixels)", 0},
-	{0},
+	{ "text", KEY_TEXT, NULL, 0, "Draw with characters (default)", 0 },
+	{ "svg", KEY_SVG, NULL, 0, "Draw for a browser", 0 },
+	{ "png", KEY_PNG, NULL, 0, "Draw pixels", 0 },
+	{ "file", 'o', "FILE", 0, "Write to FILE; .svg and .png say how", 0 },
+	{ "since", 's', "TIME", 0, "Only so far back: 90s, 10m, 1h (default: all there is)", 0 },
+	{ "width", KEY_WIDTH, "N", 0, "Columns or pixels (default: the terminal's, or 80; 960 pixels)", 0 },
+	{ "height", KEY_HEIGHT, "N", 0, "Lines or pixels (default: 20 lines, 360 pixels)", 0 },
+	{ 0 },
 };
 
 /* 90, 90s, 10m, 1h; 0: none of these. */
@@ -39,15 +38,14 @@ static int64_t parse_time(const char *text)
 	double n = strtod(text, &end);
 	const char *const units = "smh";
 	const char *unit = *end ? strchr(units, *end) : units;
-	int64_t factor[] = {1000, 60000, 3600000};
+	int64_t factor[] = { 1000, 60000, 3600000 };
 
 	if (end == text || !unit || (*end && end[1]) || !(n > 0 && n < 1e6))
 		return 0;
 	return (int64_t)(n * (double)factor[unit - units]);
 }
 
-static unsigned parse_size(const char *text, unsigned least, unsigned most,
-			   const struct argp_state *state)
+static unsigned parse_size(const char *text, unsigned least, unsigned most, const struct argp_state *state)
 {
 	char *end;
 	unsigned long n = strtoul(text, &end, 10);
@@ -113,14 +111,11 @@ static const struct command_usage usage = {
 static void find_size(struct wish *w)
 {
 	struct winsize size;
-	bool is_terminal =
-		!w->file && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40;
+	bool is_terminal = !w->file && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40;
 
 	if (w->form == FORM_TEXT) {
 		w->width = w->width ? w->width : is_terminal ? size.ws_col : 80;
-		w->height = w->height                         ? w->height
-			    : is_terminal && size.ws_row < 22 ? size.ws_row - 1u
-							      : 20;
+		w->height = w->height ? w->height : is_terminal && size.ws_row < 22 ? size.ws_row - 1u : 20;
 	} else {
 		w->width = w->width ? w->width < 320 ? 320 : w->width : 960;
 		w->height = w->height ? w->height < 200 ? 200 : w->height : 360;
@@ -135,8 +130,7 @@ static int draw(const struct plot *p, const struct wish *w)
 	if (!to)
 		return say_failed("plot", "cannot write %s: %m", w->file);
 	if (w->form == FORM_TEXT)
-		plot_print_text(p, w->width, w->height, output_has_boxes(),
-				!w->file && output_has_colour(), to);
+		plot_print_text(p, w->width, w->height, output_has_boxes(), !w->file && output_has_colour(), to);
 	else if (w->form == FORM_SVG)
 		plot_print_svg(p, w->width, w->height, to);
 	else
@@ -148,7 +142,7 @@ static int draw(const struct plot *p, const struct wish *w)
 
 int cmd_plot(int argc, char **argv)
 {
-	struct wish wish = {.form = FORM_TEXT};
+	struct wish wish = { .form = FORM_TEXT };
 	struct command_words w;
 	struct memctl *m;
 	struct plot p;
@@ -156,8 +150,7 @@ int cmd_plot(int argc, char **argv)
 
 	command_parse(&usage, argc, argv, &wish, &w);
 	if (wish.form == FORM_PNG && !wish.file && isatty(STDOUT_FILENO))
-		return say_failed("plot",
-				  "a terminal cannot show PNG: write it to a file with -o FILE");
+		return say_failed("plot", "a terminal cannot show PNG: write it to a file with -o FILE");
 	find_size(&wish);
 	m = command_open("plot");
 	if (!m)

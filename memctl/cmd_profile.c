@@ -14,19 +14,18 @@
 enum { KEY_DIFF = 0x300, KEY_TOP, KEY_FORMAT, KEY_BY, KEY_SINCE };
 
 static const struct argp_option options[] = {
-	{"top", KEY_TOP, "N", 0, "Show the N largest stacks as text (10; 0: all)", 1},
-	{"format", KEY_FORMAT, "FORMAT", 0,
-	 "text, folded, json, pprof or svg; else by what FILE ends with, else text", 1},
-	{"by", KEY_BY, "WHAT", 0,
-	 "live, peak (when each process had most) or allocated (all it ever asked for); live while "
-	 "a process runs, "
-	 "then peak",
-	 1},
-	{"diff", KEY_DIFF, NULL, 0,
-	 "What changed from A to B: each a GROUP, or a FILE that --format json made", 2},
-	{"output", 'o', "FILE", 0, "Write to FILE", 2},
-	{"since", KEY_SINCE, "NS", OPTION_HIDDEN, NULL, 2},
-	{0},
+	{ "top", KEY_TOP, "N", 0, "Show the N largest stacks as text (10; 0: all)", 1 },
+	{ "format", KEY_FORMAT, "FORMAT", 0, "text, folded, json, pprof or svg; else by what FILE ends with, else text",
+	  1 },
+	{ "by", KEY_BY, "WHAT", 0,
+	  "live, peak (when each process had most) or allocated (all it ever asked for); live while "
+	  "a process runs, "
+	  "then peak",
+	  1 },
+	{ "diff", KEY_DIFF, NULL, 0, "What changed from A to B: each a GROUP, or a FILE that --format json made", 2 },
+	{ "output", 'o', "FILE", 0, "Write to FILE", 2 },
+	{ "since", KEY_SINCE, "NS", OPTION_HIDDEN, NULL, 2 },
+	{ 0 },
 };
 
 struct wish {
@@ -40,7 +39,7 @@ struct wish {
 
 static void set_by(struct wish *w, const char *text, const struct argp_state *state)
 {
-	static const char *const names[] = {"live", "allocated", "peak"};
+	static const char *const names[] = { "live", "allocated", "peak" };
 
 	for (unsigned i = 0; i < 3; i++)
 		if (strcmp(names[i], text) == 0) {
@@ -64,9 +63,7 @@ static error_t option(int key, char *arg, struct argp_state *state)
 	case KEY_FORMAT:
 		w->write = profile_format(arg);
 		if (!w->write)
-			argp_error(state,
-				   "--format wants text, folded, json, pprof or svg, not '%s'",
-				   arg);
+			argp_error(state, "--format wants text, folded, json, pprof or svg, not '%s'", arg);
 		return 0;
 	case KEY_BY:
 		set_by(w, arg, state);
@@ -146,12 +143,10 @@ static void free_members(struct members *all)
 /* A file, or the group of that name. */
 static struct profile *read_one(struct memctl *m, const char *name, uint64_t since_ns)
 {
-	struct members members = {0};
-	struct profile_wish wish = {.dir = memctl_dir(m),
-				    .group = name,
-				    .since_ns = since_ns,
-				    .where = where,
-				    .arg = &members};
+	struct members members = { 0 };
+	struct profile_wish wish = {
+		.dir = memctl_dir(m), .group = name, .since_ns = since_ns, .where = where, .arg = &members
+	};
 	struct profile *p;
 	struct stat st;
 
@@ -167,8 +162,7 @@ static struct profile *read_one(struct memctl *m, const char *name, uint64_t sin
 	return p;
 }
 
-static struct profile *read_asked(const struct wish *w, struct memctl *m, char **word,
-				  enum profile_by *by)
+static struct profile *read_asked(const struct wish *w, struct memctl *m, char **word, enum profile_by *by)
 {
 	struct profile *a = read_one(m, word[0], w->since_ns);
 	struct profile *b = a && w->diff ? read_one(m, word[1], 0) : NULL;
@@ -194,13 +188,10 @@ static unsigned width_of(FILE *to)
 
 static int write_to(const struct wish *w, struct profile *p, enum profile_by by, FILE *to)
 {
-	struct profile_look look = {.by = by,
-				    .top = w->top,
-				    .width = width_of(to),
-				    .colour = to == stdout && output_has_colour()};
-	profile_write_fn write = w->write  ? w->write
-				 : w->file ? profile_format_of_file(w->file)
-					   : profile_write_text;
+	struct profile_look look = {
+		.by = by, .top = w->top, .width = width_of(to), .colour = to == stdout && output_has_colour()
+	};
+	profile_write_fn write = w->write ? w->write : w->file ? profile_format_of_file(w->file) : profile_write_text;
 
 	profile_sort(p, by);
 	if (write == profile_write_pprof && isatty(fileno(to)))
@@ -224,7 +215,7 @@ static int write_file(const struct wish *w, struct profile *p, enum profile_by b
 
 int cmd_profile(int argc, char **argv)
 {
-	struct wish w = {.top = 10, .by = PROFILE_BY_AUTO};
+	struct wish w = { .top = 10, .by = PROFILE_BY_AUTO };
 	struct command_words words;
 	enum profile_by by = PROFILE_BY_LIVE;
 	struct profile *p;
@@ -233,9 +224,8 @@ int cmd_profile(int argc, char **argv)
 
 	command_parse(&usage, argc, argv, &w, &words);
 	if (words.count != (w.diff ? 2 : 1)) {
-		(void)say_failed("profile",
-				 w.diff ? "--diff wants two: what was before, and what is now"
-					: "one GROUP at a time; --diff compares two");
+		(void)say_failed("profile", w.diff ? "--diff wants two: what was before, and what is now"
+						   : "one GROUP at a time; --diff compares two");
 		return SAY_USAGE;
 	}
 	m = command_open("profile");

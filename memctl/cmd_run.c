@@ -44,11 +44,11 @@ static const struct argp_option options[] = {
 	{ "need", KEY_NEED, "SIZE", 0,
 	  "Wait until so much is free in the group and all above it, and keep it for COMMAND", 3 },
 	{ "keep", KEY_KEEP, NULL, 0, "Keep the group that was made", 3 },
-	{ "report", KEY_REPORT, "FILE", OPTION_ARG_OPTIONAL,
-	  "Print a report at the end (to stderr)", 4 },
+	{ "report", KEY_REPORT, "FILE", OPTION_ARG_OPTIONAL, "Print a report at the end (to stderr)", 4 },
 	{ "json", KEY_JSON, NULL, 0, "The report as JSON", 4 },
 	{ "profile", KEY_PROFILE, "FILE", OPTION_ARG_OPTIONAL,
-	  "Record which code asks for memory; at the end print it (to stderr), or write FILE (.svg, .json, .pb.gz, .folded, "
+	  "Record which code asks for memory; at the end print it (to stderr), or write FILE (.svg, .json, .pb.gz, "
+	  ".folded, "
 	  "else text)",
 	  4 },
 	{ "profile-rate", KEY_PROFILE_RATE, "SIZE", 0, "One sample every SIZE bytes on average (512K)", 4 },
@@ -66,8 +66,7 @@ struct wish {
 	struct run_profile profile;
 };
 
-static void add_setting(struct wish *w, const char *key, const char *value,
-			const struct argp_state *state)
+static void add_setting(struct wish *w, const char *key, const char *value, const struct argp_state *state)
 {
 	char *text;
 
@@ -108,7 +107,8 @@ static void add_device_max(struct wish *w, const char *text, const struct argp_s
 	const char *sign = strchr(text, '=');
 	char *value;
 
-	if (asprintf(&value, "%.*s %s", sign ? (int)(sign - text) : 3, sign ? text : "all", sign ? sign + 1 : text) < 0) {
+	if (asprintf(&value, "%.*s %s", sign ? (int)(sign - text) : 3, sign ? text : "all", sign ? sign + 1 : text) <
+	    0) {
 		argp_error(state, "no memory left");
 		return;
 	}
@@ -193,8 +193,8 @@ static void leave(struct memctl *m, const struct run_group *g)
 	memctl_close(m);
 }
 
-static int run_in(struct memctl *m, struct run_target *t, const struct run_group *g,
-		  struct run_report *r, struct run_keep *keep, struct run_profile *profile)
+static int run_in(struct memctl *m, struct run_target *t, const struct run_group *g, struct run_report *r,
+		  struct run_keep *keep, struct run_profile *profile)
 {
 	struct run_child child;
 	int status;

@@ -22,11 +22,11 @@ struct wish {
 };
 
 static const struct argp_option options[] = {
-	{"delay", 'd', "SECONDS", 0, "Time between two looks (default 1)", 0},
-	{"count", 'n', "N", 0, "End after N looks", 0},
-	{"flat", 'l', NULL, 0, "A list in place of a tree", 0},
-	{"members", 'm', NULL, 0, "Show members below their groups", 0},
-	{0},
+	{ "delay", 'd', "SECONDS", 0, "Time between two looks (default 1)", 0 },
+	{ "count", 'n', "N", 0, "End after N looks", 0 },
+	{ "flat", 'l', NULL, 0, "A list in place of a tree", 0 },
+	{ "members", 'm', NULL, 0, "Show members below their groups", 0 },
+	{ 0 },
 };
 
 static error_t option(int key, char *arg, struct argp_state *state)
@@ -73,7 +73,7 @@ struct session {
 	char search[64];
 	void (*answered)(struct session *s); /* Enter at the prompt */
 	void (*changed)(struct session *s);  /* any other key at it; NULL */
-	char path[GROUP_PATH_MAX];           /* of the group that the prompt is about */
+	char path[GROUP_PATH_MAX];	     /* of the group that the prompt is about */
 	char prompt[GROUP_PATH_MAX + 64];
 	char wanted[128]; /* what a confirmation is about */
 	int pid;
@@ -96,17 +96,14 @@ static void note(struct session *s, bool is_bad, const char *text)
 	s->screen.note_is_bad = is_bad;
 }
 
-/* ---- looking
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- looking --------------------------------------------------------------------------------------------- */
 
 static void look(struct session *s)
 {
 	int err = top_read(&s->top, s->m);
 
 	if (err) {
-		note(s, true,
-		     "no daemon runs here now; what is shown is what was; waiting for one");
+		note(s, true, "no daemon runs here now; what is shown is what was; waiting for one");
 		s->is_lost = true;
 		return;
 	}
@@ -116,9 +113,7 @@ static void look(struct session *s)
 	top_arrange(&s->top);
 }
 
-/* ---- moving
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- moving ---------------------------------------------------------------------------------------------- */
 
 static void go_to(struct session *s, int line)
 {
@@ -144,10 +139,8 @@ static void fold(struct session *s, int how) /* 1 fold, 0 unfold, -1 the other *
 
 	if (!g || s->top.is_flat)
 		return;
-	if (how == 1 && (g->is_folded || !g->first) &&
-	    s->screen.member < 0) { /* one up, as in file managers */
-		int up = top_find_line(&s->top, s->top.group[g->parent].slot,
-				       s->top.group[g->parent].generation);
+	if (how == 1 && (g->is_folded || !g->first) && s->screen.member < 0) { /* one up, as in file managers */
+		int up = top_find_line(&s->top, s->top.group[g->parent].slot, s->top.group[g->parent].generation);
 
 		go_to(s, up);
 		return;
@@ -163,9 +156,7 @@ static void sort_by(struct session *s, enum top_sort sort)
 	top_arrange(&s->top);
 }
 
-/* ---- asking
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- asking ---------------------------------------------------------------------------------------------- */
 
 static void ask(struct session *s, const char *answer, void (*answered)(struct session *s),
 		void (*changed)(struct session *s))
@@ -215,7 +206,7 @@ static void say_result(struct session *s, int err, const char *done)
 
 static void on_set(struct session *s)
 {
-	const char *const settings[] = {s->screen.answer, NULL};
+	const char *const settings[] = { s->screen.answer, NULL };
 	char done[256];
 
 	(void)snprintf(done, sizeof(done), "%.120s: %s", s->path, s->screen.answer);
@@ -231,7 +222,7 @@ static void on_reclaim_sure(struct session *s)
 {
 	char done[256], size[24];
 	uint64_t bytes = 0;
-	struct output o = {.sizes = OUTPUT_SIZES_HUMAN};
+	struct output o = { .sizes = OUTPUT_SIZES_HUMAN };
 	int err;
 
 	if (!is_yes(s)) {
@@ -242,16 +233,14 @@ static void on_reclaim_sure(struct session *s)
 	s->screen.prompt = NULL;
 	top_screen_draw(&s->screen);
 	err = memctl_reclaim(s->m, s->path, s->wanted, &bytes);
-	(void)snprintf(done, sizeof(done), "%.120s gave %s back", s->path,
-		       output_size(&o, bytes, size));
+	(void)snprintf(done, sizeof(done), "%.120s gave %s back", s->path, output_size(&o, bytes, size));
 	say_result(s, err, done);
 }
 
 static void on_reclaim(struct session *s)
 {
 	(void)snprintf(s->wanted, sizeof(s->wanted), "%s", s->screen.answer);
-	(void)snprintf(s->prompt, sizeof(s->prompt), "Take %.20s from %s? (y/n)", s->wanted,
-		       s->path);
+	(void)snprintf(s->prompt, sizeof(s->prompt), "Take %.20s from %s? (y/n)", s->wanted, s->path);
 	ask(s, "", on_reclaim_sure, NULL);
 }
 
@@ -273,8 +262,8 @@ static void on_kill_sure(struct session *s)
 		return;
 	}
 	n = memctl_kill(s->m, s->path, signal);
-	(void)snprintf(done, sizeof(done), "%d member%s of %.120s got SIG%s", n, n == 1 ? "" : "s",
-		       s->path, sigabbrev_np(signal) ? sigabbrev_np(signal) : "?");
+	(void)snprintf(done, sizeof(done), "%d member%s of %.120s got SIG%s", n, n == 1 ? "" : "s", s->path,
+		       sigabbrev_np(signal) ? sigabbrev_np(signal) : "?");
 	say_result(s, n, done);
 }
 
@@ -301,18 +290,15 @@ static void on_kill(struct session *s)
 	}
 	(void)snprintf(s->wanted, sizeof(s->wanted), "%d", signal);
 	if (s->pid)
-		(void)snprintf(s->prompt, sizeof(s->prompt), "Send SIG%s to %s? (y/n)",
-			       sigabbrev_np(signal), s->path);
+		(void)snprintf(s->prompt, sizeof(s->prompt), "Send SIG%s to %s? (y/n)", sigabbrev_np(signal), s->path);
 	else
-		(void)snprintf(s->prompt, sizeof(s->prompt),
-			       "Send SIG%s to %u member%s of %s? (y/n)", sigabbrev_np(signal),
-			       g->members, g->members == 1 ? "" : "s", s->path);
+		(void)snprintf(s->prompt, sizeof(s->prompt), "Send SIG%s to %u member%s of %s? (y/n)",
+			       sigabbrev_np(signal), g->members, g->members == 1 ? "" : "s", s->path);
 	ask(s, "", on_kill_sure, NULL);
 }
 
 /* Begins a question about what is under the bar. */
-static void ask_about(struct session *s, const char *question, const char *answer,
-		      void (*answered)(struct session *s))
+static void ask_about(struct session *s, const char *question, const char *answer, void (*answered)(struct session *s))
 {
 	if (!chosen(s))
 		return;
@@ -366,9 +352,7 @@ static void type(struct session *s, int key)
 		s->changed(s);
 }
 
-/* ---- keys
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- keys ------------------------------------------------------------------------------------------------ */
 
 static void press_word(struct session *s, int key)
 {
@@ -422,8 +406,8 @@ static void press_word(struct session *s, int key)
 static bool press_sort(struct session *s, int key)
 {
 	static const char keys[] = "NMRPSU";
-	static const enum top_sort sorts[] = {TOP_BY_NAME,    TOP_BY_CURRENT,  TOP_BY_RATE,
-					      TOP_BY_MEMBERS, TOP_BY_PRESSURE, TOP_BY_SHARE};
+	static const enum top_sort sorts[] = { TOP_BY_NAME,    TOP_BY_CURRENT,	TOP_BY_RATE,
+					       TOP_BY_MEMBERS, TOP_BY_PRESSURE, TOP_BY_SHARE };
 	const char *at = key > 0 && key < 127 ? strchr(keys, key) : NULL;
 
 	if (at && *at)
@@ -435,7 +419,7 @@ static bool press_move(struct session *s, int key)
 {
 	struct top_screen *c = &s->screen;
 	int page = top_screen_room();
-	int by = key == KEY_UP      ? -1
+	int by = key == KEY_UP	    ? -1
 		 : key == KEY_DOWN  ? 1
 		 : key == KEY_PPAGE ? -page
 		 : key == KEY_NPAGE ? page
@@ -530,7 +514,7 @@ static int start(struct session *s, const struct wish *w)
 
 int cmd_top(int argc, char **argv)
 {
-	struct wish wish = {.delay = 1};
+	struct wish wish = { .delay = 1 };
 	static struct session s;
 	struct command_words w;
 	struct memctl *m;
@@ -538,8 +522,7 @@ int cmd_top(int argc, char **argv)
 
 	command_parse(&usage, argc, argv, &wish, &w);
 	if (!isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO))
-		return say_failed("top",
-				  "this is no terminal: 'memctl tree' and 'memctl ps' print once");
+		return say_failed("top", "this is no terminal: 'memctl tree' and 'memctl ps' print once");
 	m = command_open("top");
 	if (!m)
 		return SAY_FAILED;

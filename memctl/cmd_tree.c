@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEPTH_MAX      32
+#define DEPTH_MAX 32
 #define LINE_MAX_BYTES 512
 
 static const struct command_usage usage = {
@@ -61,12 +61,10 @@ static void draw(const struct groups *g, size_t i, bool *open, const struct stro
 
 	line[0] = 0;
 	for (unsigned d = 1; d < depth; d++)
-		n += (size_t)snprintf(line + n, LINE_MAX_BYTES - n, "%s",
-				      open[d] ? s->down : s->nothing);
+		n += (size_t)snprintf(line + n, LINE_MAX_BYTES - n, "%s", open[d] ? s->down : s->nothing);
 	if (depth) {
 		open[depth] = !is_last(g, i);
-		n += (size_t)snprintf(line + n, LINE_MAX_BYTES - n, "%s",
-				      open[depth] ? s->child : s->last);
+		n += (size_t)snprintf(line + n, LINE_MAX_BYTES - n, "%s", open[depth] ? s->child : s->last);
 		path = strrchr(path, '/') + 1;
 	}
 	(void)snprintf(line + n, LINE_MAX_BYTES - n, "%s", path);
@@ -107,8 +105,9 @@ int cmd_tree(int argc, char **argv)
 	if (!w.output.fields && w.output.format != OUTPUT_TABLE)
 		w.output.fields = "group,current,max,members,members_local";
 	else if (!w.output.fields)
-		w.output.fields = output_is_for_people(&w.output) && isatty(STDOUT_FILENO) ? "group,current,max,used,members" :
-											    "group,current,max,members";
+		w.output.fields = output_is_for_people(&w.output) && isatty(STDOUT_FILENO)
+					  ? "group,current,max,used,members"
+					  : "group,current,max,members";
 	group = w.count ? w.word[0] : "/";
 	m = command_open("tree");
 	if (!m)

@@ -36,9 +36,7 @@ static int view(const char *name, const char *library, char **argv)
 		argv[0] = (char *)(uintptr_t)name;
 	(void)execv(path, argv);
 	if (errno == ENOENT)
-		return say_failed(
-			name, "it was not built, for want of %s; configure says what to install",
-			library);
+		return say_failed(name, "it was not built, for want of %s; configure says what to install", library);
 	return say_failed(name, "cannot run %s: %m", path);
 }
 

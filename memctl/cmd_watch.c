@@ -12,7 +12,7 @@
 #include <time.h>
 
 #define EXIT_TIME_OVER 124 /* as timeout(1) */
-#define NS_PER_S       1000000000ull
+#define NS_PER_S 1000000000ull
 
 enum { KEY_COUNT = 0x300, KEY_TIMEOUT, KEY_EXEC, KEY_LMM };
 
@@ -25,7 +25,7 @@ static const struct table_column columns[] = {
 	{ "missed", TABLE_COUNT, "how often the daemon was away since the last line" },
 };
 
-#define COLUMNS	      (sizeof(columns) / sizeof(columns[0]))
+#define COLUMNS (sizeof(columns) / sizeof(columns[0]))
 #define SHOWN_COLUMNS "time,group,event,fired,current"
 
 static const struct argp_option options[] = {
@@ -114,7 +114,7 @@ struct watch {
 	nfds_t events;
 	uint64_t lines;
 	uint64_t end_ns; /* 0: none */
-	size_t removed; /* events that were told that the group is gone: each is */
+	size_t removed;	 /* events that were told that the group is gone: each is */
 };
 
 static uint64_t now_ns(void)

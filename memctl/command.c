@@ -15,8 +15,7 @@
 #endif
 
 const struct command commands[] = {
-#define COMMAND(id, words, help) \
-	{ .name = #id, .arguments = (words), .sentence = (help), .carry_out = CARRY_OUT(id) },
+#define COMMAND(id, words, help) { .name = #id, .arguments = (words), .sentence = (help), .carry_out = CARRY_OUT(id) },
 #define LATER(id) { .name = #id },
 #include "memctl/commands.def"
 #undef COMMAND
@@ -39,8 +38,7 @@ struct parsing {
 	void *own;
 };
 
-static void take_words(struct argp_state *state, const struct command_usage *u,
-		       struct command_words *w)
+static void take_words(struct argp_state *state, const struct command_usage *u, struct command_words *w)
 {
 	w->word = state->argv + state->next;
 	w->count = state->argc - state->next;
@@ -76,13 +74,12 @@ static void describe(const struct command_usage *u, char *buf, size_t size)
 {
 	const struct command *c = command_find(u->name);
 
-	(void)snprintf(buf, size, "%c%s.%s%s", toupper((unsigned char)c->sentence[0]),
-		       c->sentence + 1, u->more ? "\v" : "", u->more ? u->more : "");
+	(void)snprintf(buf, size, "%c%s.%s%s", toupper((unsigned char)c->sentence[0]), c->sentence + 1,
+		       u->more ? "\v" : "", u->more ? u->more : "");
 }
 
 /* argp takes its manners from the environment alone, and COMMAND is not to inherit them. */
-static void parse_with_manners(const struct argp *argp, int argc, char **argv, bool in_order,
-			       struct parsing *p)
+static void parse_with_manners(const struct argp *argp, int argc, char **argv, bool in_order, struct parsing *p)
 {
 	static const char variable[] = "ARGP_HELP_FMT";
 	bool ours = !getenv(variable);
@@ -94,8 +91,7 @@ static void parse_with_manners(const struct argp *argp, int argc, char **argv, b
 		(void)unsetenv(variable);
 }
 
-void command_parse(const struct command_usage *u, int argc, char **argv, void *own,
-		   struct command_words *ret)
+void command_parse(const struct command_usage *u, int argc, char **argv, void *own, struct command_words *ret)
 {
 	const struct argp own_argp = { .options = u->options, .parser = u->option };
 	struct argp_child children[3] = { { .argp = &output_argp }, { .argp = &own_argp } };

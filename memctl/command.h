@@ -33,14 +33,14 @@ const struct command *command_find(const char *name);
 
 /* What a command's arguments look like. */
 struct command_usage {
-	const char *name;                                                /* the command's */
-	const struct argp_option *options;                               /* its own, or NULL */
+	const char *name;						 /* the command's */
+	const struct argp_option *options;				 /* its own, or NULL */
 	error_t (*option)(int key, char *arg, struct argp_state *state); /* state->input is `own` */
-	bool prints;         /* it has the options of struct output */
-	bool in_order;       /* options end at the first word */
-	int least, most;     /* words wanted; most -1: any number */
-	const char *missing; /* what to say when there are too few */
-	const char *more;    /* for --help, after the options; NULL: nothing */
+	bool prints;							 /* it has the options of struct output */
+	bool in_order;							 /* options end at the first word */
+	int least, most;						 /* words wanted; most -1: any number */
+	const char *missing;						 /* what to say when there are too few */
+	const char *more; /* for --help, after the options; NULL: nothing */
 };
 
 /* What they were. */
@@ -51,8 +51,7 @@ struct command_words {
 };
 
 /* Parses; on a mistake says so and exits with argp_err_exit_status. */
-void command_parse(const struct command_usage *u, int argc, char **argv, void *own,
-		   struct command_words *ret);
+void command_parse(const struct command_usage *u, int argc, char **argv, void *own, struct command_words *ret);
 
 /* A connection; on failure says so, and NULL. */
 struct memctl *command_open(const char *name);

@@ -16,11 +16,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SOCKET_NAME    "control.sock"
-#define ANSWER_SECONDS 30  /* a daemon that is silent for so long is stopped or stuck */
-#define BUSY_MS        250 /* how long a daemon that has the lock may take to listen */
-#define BUSY_TRIES     40  /* so often it is tried anew, for one that is ending */
-#define LOOK_MS        10
+#define SOCKET_NAME "control.sock"
+#define ANSWER_SECONDS 30 /* a daemon that is silent for so long is stopped or stuck */
+#define BUSY_MS 250	  /* how long a daemon that has the lock may take to listen */
+#define BUSY_TRIES 40	  /* so often it is tried anew, for one that is ending */
+#define LOOK_MS 10
 
 int connect_find_dir(const char *named, char ret_dir[CONNECT_DIR_MAX])
 {
@@ -34,11 +34,9 @@ int connect_find_dir(const char *named, char ret_dir[CONNECT_DIR_MAX])
 		named = own;
 	}
 	if (named[0] != '/')
-		return error_set(-EINVAL,
-				 "the runtime directory must be an absolute path, not '%s'", named);
+		return error_set(-EINVAL, "the runtime directory must be an absolute path, not '%s'", named);
 	if (strlen(named) >= CONNECT_DIR_MAX)
-		return error_set(-ENAMETOOLONG,
-				 "the runtime directory's path is longer than %d bytes: %s",
+		return error_set(-ENAMETOOLONG, "the runtime directory's path is longer than %d bytes: %s",
 				 CONNECT_DIR_MAX - 1, named);
 	strcpy(ret_dir, named);
 	return 0;
@@ -55,17 +53,15 @@ int connect_check_dir(const char *dir, bool *ret_exists)
 	case -ENOENT:
 		return 0;
 	case -EPERM:
-		return error_set(
-			fd,
-			"the runtime directory %s belongs to somebody else; set MEMCTL_DIR to "
-			"one of your own",
-			dir);
+		return error_set(fd,
+				 "the runtime directory %s belongs to somebody else; set MEMCTL_DIR to "
+				 "one of your own",
+				 dir);
 	case -EACCES:
-		return error_set(
-			fd,
-			"the runtime directory %s is open to other users; 'chmod 700 %s' if it "
-			"is yours, or set MEMCTL_DIR",
-			dir, dir);
+		return error_set(fd,
+				 "the runtime directory %s is open to other users; 'chmod 700 %s' if it "
+				 "is yours, or set MEMCTL_DIR",
+				 dir, dir);
 	case -ENOTDIR:
 	case -ELOOP:
 		return error_set(-ENOTDIR,
@@ -73,9 +69,7 @@ int connect_check_dir(const char *dir, bool *ret_exists)
 				 "MEMCTL_DIR to a directory",
 				 dir);
 	default:
-		return fd >= 0 ? 0
-			       : error_set(fd, "cannot open the runtime directory %s: %s", dir,
-					   strerror(-fd));
+		return fd >= 0 ? 0 : error_set(fd, "cannot open the runtime directory %s: %s", dir, strerror(-fd));
 	}
 }
 
@@ -96,8 +90,7 @@ static int connect_at(const char *dir)
 	err = -errno;
 	(void)close(fd);
 	if (err == -ENOENT || err == -ECONNREFUSED)
-		return error_set(-ENOTCONN,
-				 "no daemon runs in %s; 'memctl daemon start' starts one", dir);
+		return error_set(-ENOTCONN, "no daemon runs in %s; 'memctl daemon start' starts one", dir);
 	return error_set(err, "cannot connect to %s/%s: %s", dir, SOCKET_NAME, strerror(-err));
 }
 
@@ -138,9 +131,7 @@ int connect_or_start(const char *dir)
 	}
 	if (fd != -ENOTCONN)
 		return fd;
-	return error_set(
-		fd, "another daemon has the lock in %s but does not listen; see %s/memctld.pid",
-		dir, dir);
+	return error_set(fd, "another daemon has the lock in %s but does not listen; see %s/memctld.pid", dir, dir);
 }
 
 pid_t connect_peer(int fd)

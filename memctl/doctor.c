@@ -17,8 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-void doctor_add(struct doctor *d, enum doctor_grade grade, const char *name, const char *advice,
-		const char *format, ...)
+void doctor_add(struct doctor *d, enum doctor_grade grade, const char *name, const char *advice, const char *format,
+		...)
 {
 	struct doctor_finding *f = &d->finding[d->findings];
 	va_list args;
@@ -39,8 +39,7 @@ void doctor_add(struct doctor *d, enum doctor_grade grade, const char *name, con
 		d->grade = grade;
 }
 
-/* ---- names of libraries
- * ---------------------------------------------------------------------------------------- */
+/* ---- names of libraries ---------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *file; /* part of a library's file name */
@@ -48,34 +47,31 @@ static const struct {
 	enum doctor_grade grade;
 	const char *found, *advice;
 } libraries[] = {
-	{"libtcmalloc", "tcmalloc", DOCTOR_FINE,
-	 "it links tcmalloc (%s); under memctl malloc is memctl's, and tcmalloc's own calls speak "
-	 "of an empty heap",
-	 "to keep its malloc, set MEMCTL_ALLOCATOR=system"},
-	{"libjemalloc", "jemalloc", DOCTOR_FINE,
-	 "it links jemalloc (%s); memctl's is used in its place, and answers mallocx, mallctl and "
-	 "the others",
-	 ""},
-	{"libmimalloc", "mimalloc", DOCTOR_FINE,
-	 "it links mimalloc (%s); under memctl malloc is memctl's, what it takes by mi_malloc is "
-	 "counted as anon",
-	 "to keep its malloc, set MEMCTL_ALLOCATOR=system"},
-	{"libtbbmalloc", "tbbmalloc", DOCTOR_FINE,
-	 "it links tbbmalloc (%s); what that takes is counted as anon", ""},
-	{"libc.musl", "musl-library", DOCTOR_PARTLY,
-	 "it loads a second C library (%s): what that one maps by itself is not seen",
-	 "build it against glibc"},
-	{"ld-musl", "musl-library", DOCTOR_PARTLY,
-	 "it loads a second C library (%s): what that one maps by itself is not seen",
-	 "build it against glibc"},
-	{"libjvm", "java", DOCTOR_FINE,
-	 "it is a Java machine (%s): its initial heap counts at once, and it ends when it is "
-	 "refused memory",
-	 "give it -Xmx below the group's memory.max, and a small -Xms"},
-	{"libcuda.so", "cuda", DOCTOR_FINE,
-	 "it uses a CUDA device (%s): device memory is counted by the device library", ""},
-	{"libgc.so", "gc", DOCTOR_FINE,
-	 "it links the Boehm collector (%s): its heap comes from mmap, and is counted as anon", ""},
+	{ "libtcmalloc", "tcmalloc", DOCTOR_FINE,
+	  "it links tcmalloc (%s); under memctl malloc is memctl's, and tcmalloc's own calls speak "
+	  "of an empty heap",
+	  "to keep its malloc, set MEMCTL_ALLOCATOR=system" },
+	{ "libjemalloc", "jemalloc", DOCTOR_FINE,
+	  "it links jemalloc (%s); memctl's is used in its place, and answers mallocx, mallctl and "
+	  "the others",
+	  "" },
+	{ "libmimalloc", "mimalloc", DOCTOR_FINE,
+	  "it links mimalloc (%s); under memctl malloc is memctl's, what it takes by mi_malloc is "
+	  "counted as anon",
+	  "to keep its malloc, set MEMCTL_ALLOCATOR=system" },
+	{ "libtbbmalloc", "tbbmalloc", DOCTOR_FINE, "it links tbbmalloc (%s); what that takes is counted as anon", "" },
+	{ "libc.musl", "musl-library", DOCTOR_PARTLY,
+	  "it loads a second C library (%s): what that one maps by itself is not seen", "build it against glibc" },
+	{ "ld-musl", "musl-library", DOCTOR_PARTLY,
+	  "it loads a second C library (%s): what that one maps by itself is not seen", "build it against glibc" },
+	{ "libjvm", "java", DOCTOR_FINE,
+	  "it is a Java machine (%s): its initial heap counts at once, and it ends when it is "
+	  "refused memory",
+	  "give it -Xmx below the group's memory.max, and a small -Xms" },
+	{ "libcuda.so", "cuda", DOCTOR_FINE,
+	  "it uses a CUDA device (%s): device memory is counted by the device library", "" },
+	{ "libgc.so", "gc", DOCTOR_FINE,
+	  "it links the Boehm collector (%s): its heap comes from mmap, and is counted as anon", "" },
 };
 
 static void judge_library(struct doctor *d, const char *path)
@@ -88,20 +84,17 @@ static void judge_library(struct doctor *d, const char *path)
 			char found[300];
 			const char *at = strstr(libraries[i].found, "%s");
 
-			(void)snprintf(found, sizeof(found), "%.*s%.80s%s",
-				       (int)(at - libraries[i].found), libraries[i].found, file,
-				       at + 2);
-			doctor_add(d, libraries[i].grade, libraries[i].name, libraries[i].advice,
-				   "%s", found);
+			(void)snprintf(found, sizeof(found), "%.*s%.80s%s", (int)(at - libraries[i].found),
+				       libraries[i].found, file, at + 2);
+			doctor_add(d, libraries[i].grade, libraries[i].name, libraries[i].advice, "%s", found);
 		}
 }
 
-/* ---- its own dynamic linker's list
- * ------------------------------------------------------------------------------ */
+/* ---- its own dynamic linker's list ----------------------------------------------------------------------- */
 
 static pid_t start_linker(const char *linker, const char *path, int *ret_fd)
 {
-	char *const argv[] = {(char *)(uintptr_t)linker, (char *)(uintptr_t)path, NULL};
+	char *const argv[] = { (char *)(uintptr_t)linker, (char *)(uintptr_t)path, NULL };
 	posix_spawn_file_actions_t actions;
 	int ends[2];
 	pid_t pid;
@@ -109,8 +102,7 @@ static pid_t start_linker(const char *linker, const char *path, int *ret_fd)
 
 	if (pipe2(ends, O_CLOEXEC))
 		return -1;
-	(void)setenv("LD_TRACE_LOADED_OBJECTS", "1",
-		     1); /* lists what it would load, and runs nothing */
+	(void)setenv("LD_TRACE_LOADED_OBJECTS", "1", 1); /* lists what it would load, and runs nothing */
 	(void)posix_spawn_file_actions_init(&actions);
 	(void)posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
 	(void)posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
@@ -166,9 +158,7 @@ static void judge_libraries(struct doctor *d, const char *linker)
 	(void)waitpid(pid, &status, 0);
 }
 
-/* ---- its symbols
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- its symbols ----------------------------------------------------------------------------------------- */
 
 struct symbols {
 	bool own_malloc;    /* exported by the program itself: found before any preload */
@@ -177,11 +167,10 @@ struct symbols {
 	char hidden_name[64];
 };
 
-static void look_at_symbol(struct symbols *s, const char *name, const GElf_Sym *symbol,
-			   bool is_dynamic)
+static void look_at_symbol(struct symbols *s, const char *name, const GElf_Sym *symbol, bool is_dynamic)
 {
-	static const char *const hidden[] = {"_rjem_malloc", "je_malloc", "tc_malloc", "mi_malloc",
-					     "rpmalloc",     "sn_malloc", "dlmalloc",  "nedmalloc"};
+	static const char *const hidden[] = { "_rjem_malloc", "je_malloc", "tc_malloc", "mi_malloc",
+					      "rpmalloc",     "sn_malloc", "dlmalloc",	"nedmalloc" };
 	bool is_defined = symbol->st_shndx != SHN_UNDEF;
 
 	if (is_dynamic && is_defined && strcmp(name, "malloc") == 0)
@@ -202,11 +191,9 @@ static void look_at_table(struct symbols *s, Elf *elf, Elf_Scn *section, const G
 	Elf_Data *data = elf_getdata(section, NULL);
 	GElf_Sym symbol;
 
-	for (int i = 0; data && head->sh_entsize && i < (int)(head->sh_size / head->sh_entsize);
-	     i++) {
-		const char *name = gelf_getsym(data, i, &symbol)
-					   ? elf_strptr(elf, head->sh_link, symbol.st_name)
-					   : NULL;
+	for (int i = 0; data && head->sh_entsize && i < (int)(head->sh_size / head->sh_entsize); i++) {
+		const char *name =
+			gelf_getsym(data, i, &symbol) ? elf_strptr(elf, head->sh_link, symbol.st_name) : NULL;
 
 		if (name)
 			look_at_symbol(s, name, &symbol, head->sh_type == SHT_DYNSYM);
@@ -228,8 +215,7 @@ static void look_at_sections(struct symbols *s, Elf *elf, char *ret_linker)
 		name = elf_strptr(elf, names, head.sh_name);
 		if (head.sh_type == SHT_DYNSYM || head.sh_type == SHT_SYMTAB)
 			look_at_table(s, elf, section, &head);
-		if (name &&
-		    (strcmp(name, ".note.go.buildid") == 0 || strcmp(name, ".gopclntab") == 0))
+		if (name && (strcmp(name, ".note.go.buildid") == 0 || strcmp(name, ".gopclntab") == 0))
 			s->has_go = true;
 		if (name && strcmp(name, ".interp") == 0) {
 			Elf_Data *data = elf_getdata(section, NULL);
@@ -246,7 +232,7 @@ static void read_symbols(const char *path, struct symbols *s, char *ret_linker)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	Elf *elf;
 
-	*s = (struct symbols){0};
+	*s = (struct symbols){ 0 };
 	*ret_linker = 0;
 	if (fd < 0 || elf_version(EV_CURRENT) == EV_NONE)
 		return;
@@ -283,9 +269,7 @@ static void judge_symbols(struct doctor *d, const struct symbols *s)
 			   "found by looking, and not refused");
 }
 
-/* ---- the file
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- the file -------------------------------------------------------------------------------------------- */
 
 static void judge_static(struct doctor *d, const struct symbols *s)
 {
@@ -320,8 +304,7 @@ static void judge_kind(struct doctor *d, enum elf_kind kind, const struct symbol
 			   "anything");
 		break;
 	case ELF_SECURE:
-		doctor_add(d, DOCTOR_OBSERVED, "setuid",
-			   "start it as the user it changes to, without the bit",
+		doctor_add(d, DOCTOR_OBSERVED, "setuid", "start it as the user it changes to, without the bit",
 			   "it is setuid, setgid or has capabilities: the dynamic linker drops "
 			   "preloads; it is sampled as far as the "
 			   "daemon may look");
@@ -333,8 +316,7 @@ static void judge_kind(struct doctor *d, enum elf_kind kind, const struct symbol
 			   "counted, and it is not refused anything");
 		break;
 	case ELF_NOT_ELF:
-		doctor_add(d, DOCTOR_NOT, "not-elf", "",
-			   "it is no program in ELF, nor a script with an interpreter");
+		doctor_add(d, DOCTOR_NOT, "not-elf", "", "it is no program in ELF, nor a script with an interpreter");
 		break;
 	}
 }
@@ -397,17 +379,14 @@ static void judge_file(struct doctor *d)
 void doctor_examine(const char *command, struct doctor *d)
 {
 	if (!find(command, d->path)) {
-		doctor_add(d, DOCTOR_NOT, "not-found", "", "there is no such program: %.300s",
-			   command);
+		doctor_add(d, DOCTOR_NOT, "not-found", "", "there is no such program: %.300s", command);
 		return;
 	}
 	follow_script(d);
 	judge_file(d);
 }
 
-/* ---- a process
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- a process ------------------------------------------------------------------------------------------- */
 
 struct loaded {
 	bool preload;
@@ -435,7 +414,7 @@ static void look_at_mapping(struct doctor *d, struct loaded *l, const char *line
 
 void doctor_examine_process(pid_t pid, struct doctor *d)
 {
-	struct loaded l = {.libcs = 0};
+	struct loaded l = { .libcs = 0 };
 	char path[64], *line = NULL;
 	size_t room = 0;
 	FILE *maps;
@@ -447,8 +426,8 @@ void doctor_examine_process(pid_t pid, struct doctor *d)
 	(void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
 	maps = fopen(path, "re");
 	if (n <= 0 || !maps) {
-		doctor_add(d, DOCTOR_NOT, "not-found", "",
-			   "there is no process %d, or it may not be looked at", (int)pid);
+		doctor_add(d, DOCTOR_NOT, "not-found", "", "there is no process %d, or it may not be looked at",
+			   (int)pid);
 		if (maps)
 			(void)fclose(maps);
 		return;

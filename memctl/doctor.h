@@ -9,10 +9,10 @@
 #include <sys/types.h>
 
 enum doctor_grade {
-	DOCTOR_FINE,     /* good to know */
-	DOCTOR_PARTLY,   /* something may be missed */
+	DOCTOR_FINE,	 /* good to know */
+	DOCTOR_PARTLY,	 /* something may be missed */
 	DOCTOR_OBSERVED, /* sampled, not refused anything */
-	DOCTOR_NOT,      /* cannot be run, or cannot be told */
+	DOCTOR_NOT,	 /* cannot be run, or cannot be told */
 };
 
 struct doctor_finding {
@@ -25,7 +25,7 @@ struct doctor_finding {
 #define DOCTOR_FINDINGS_MAX 24
 
 struct doctor {
-	char path[PATH_MAX];     /* what was looked at in the end: of a script, the interpreter */
+	char path[PATH_MAX];	 /* what was looked at in the end: of a script, the interpreter */
 	enum doctor_grade grade; /* the worst */
 	struct doctor_finding finding[DOCTOR_FINDINGS_MAX];
 	unsigned findings;
@@ -38,8 +38,7 @@ void doctor_examine(const char *command, struct doctor *d);
 /* Adds what a running process shows beyond its file: which libraries it has loaded since. */
 void doctor_examine_process(pid_t pid, struct doctor *d);
 
-__attribute__((format(printf, 5, 6))) void doctor_add(struct doctor *d, enum doctor_grade grade,
-						      const char *name, const char *advice,
-						      const char *format, ...);
+__attribute__((format(printf, 5, 6))) void doctor_add(struct doctor *d, enum doctor_grade grade, const char *name,
+						      const char *advice, const char *format, ...);
 
 #endif

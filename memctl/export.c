@@ -12,9 +12,7 @@
 #define NAME_MAX_BYTES 128
 #define LINE_MAX_BYTES (NAME_MAX_BYTES + GROUP_PATH_MAX + REGION_NAME_MAX + 160)
 
-/* ---- text
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- text ------------------------------------------------------------------------------------------------ */
 
 static char *reserve(struct export_text *t, size_t n)
 {
@@ -88,9 +86,7 @@ static char *append_value(char *at, const struct census_column *c, uint64_t v)
 	}
 }
 
-/* ---- groups
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- groups ---------------------------------------------------------------------------------------------- */
 
 /* {group="/a/b" of each row, one after the other. */
 struct labels {
@@ -107,15 +103,13 @@ static uint32_t *index_by_slot(const struct census_copy *c)
 	return index;
 }
 
-static size_t print_path(const struct census_copy *c, const uint32_t *index, uint32_t row,
-			 char *buf)
+static size_t print_path(const struct census_copy *c, const uint32_t *index, uint32_t row, char *buf)
 {
 	const struct census_row *chain[GROUP_DEPTH_MAX + 1];
 	unsigned n = 0;
 	size_t at = 0;
 
-	for (const struct census_row *r = census_at(c, row);
-	     r->parent != GROUP_NIL && n <= GROUP_DEPTH_MAX;
+	for (const struct census_row *r = census_at(c, row); r->parent != GROUP_NIL && n <= GROUP_DEPTH_MAX;
 	     r = census_at(c, index[r->parent & GROUPS_MAX]))
 		chain[n++] = r;
 	if (!n)
@@ -133,7 +127,7 @@ static size_t print_path(const struct census_copy *c, const uint32_t *index, uin
 static int make_labels(const struct census_copy *c, struct labels *ret)
 {
 	uint32_t *index = index_by_slot(c);
-	struct labels l = {.at = calloc((size_t)c->rows + 1, sizeof(*l.at))};
+	struct labels l = { .at = calloc((size_t)c->rows + 1, sizeof(*l.at)) };
 	size_t room = 0, n = 0;
 
 	for (uint32_t i = 0; index && l.at && i < c->rows; i++) {
@@ -160,9 +154,7 @@ static int make_labels(const struct census_copy *c, struct labels *ret)
 	return -ENOMEM;
 }
 
-/* ---- families
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- families -------------------------------------------------------------------------------------------- */
 
 static bool is_counter(const struct census_column *c)
 {
@@ -194,8 +186,7 @@ static const char *unit_of(const struct census_column *c)
 static void name_family(const struct census_column *c, char name[NAME_MAX_BYTES])
 {
 	const char *unit = unit_of(c);
-	size_t n = (size_t)snprintf(name, NAME_MAX_BYTES, "memctl_%.60s%s", c->key,
-				    is_over(c) ? "_over" : "");
+	size_t n = (size_t)snprintf(name, NAME_MAX_BYTES, "memctl_%.60s%s", c->key, is_over(c) ? "_over" : "");
 
 	for (char *p = name; *p; p++)
 		if (!isalnum((unsigned char)*p))
@@ -204,14 +195,14 @@ static void name_family(const struct census_column *c, char name[NAME_MAX_BYTES]
 		(void)snprintf(name + n, NAME_MAX_BYTES - n, "_%s", unit);
 }
 
-static void print_head(struct export_text *t, const char *name, const char *unit, bool counts,
-		       bool is_openmetrics, const char *help)
+static void print_head(struct export_text *t, const char *name, const char *unit, bool counts, bool is_openmetrics,
+		       const char *help)
 {
 	const char *end = counts && !is_openmetrics ? "_total" : "";
 	char text[512];
 
-	(void)snprintf(text, sizeof(text), "# HELP %s%s %.200s\n# TYPE %s%s %s\n", name, end, help,
-		       name, end, counts ? "counter" : "gauge");
+	(void)snprintf(text, sizeof(text), "# HELP %s%s %.200s\n# TYPE %s%s %s\n", name, end, help, name, end,
+		       counts ? "counter" : "gauge");
 	add(t, text);
 	if (!*unit || !is_openmetrics)
 		return;
@@ -241,8 +232,8 @@ static char *append_word(char *at, const struct census_column *c, uint64_t v)
 	return append(at, "\"} 1", 4);
 }
 
-static void print_column(const struct census_copy *c, uint32_t column, const struct labels *l,
-			 const char *name, struct export_text *t)
+static void print_column(const struct census_copy *c, uint32_t column, const struct labels *l, const char *name,
+			 struct export_text *t)
 {
 	const struct census_column *head = &c->census->column[column];
 	size_t name_size = strlen(name), label_size;
@@ -280,16 +271,15 @@ static bool is_first_of_family(const struct census_copy *c, uint32_t column)
 	return true;
 }
 
-static void print_family(const struct census_copy *c, uint32_t column, const struct labels *l,
-			 bool is_openmetrics, struct export_text *t)
+static void print_family(const struct census_copy *c, uint32_t column, const struct labels *l, bool is_openmetrics,
+			 struct export_text *t)
 {
 	const struct census_column *head = &c->census->column[column];
 	char name[NAME_MAX_BYTES];
 
 	name_family(head, name);
 	print_head(t, name, unit_of(head), is_counter(head), is_openmetrics,
-		   *head->field ? head->kind == CENSUS_TOTAL ? "how often, by item"
-							     : "by item; memctl(1) explains them"
+		   *head->field ? head->kind == CENSUS_TOTAL ? "how often, by item" : "by item; memctl(1) explains them"
 				: head->help);
 	if (is_counter(head))
 		(void)strcat(name, "_total");
@@ -298,10 +288,9 @@ static void print_family(const struct census_copy *c, uint32_t column, const str
 			print_column(c, i, l, name, t);
 }
 
-static void print_members(const struct census_copy *c, const struct labels *l, bool local,
-			  struct export_text *t)
+static void print_members(const struct census_copy *c, const struct labels *l, bool local, struct export_text *t)
 {
-	static const char *const names[] = {"memctl_group_members", "memctl_group_members_local"};
+	static const char *const names[] = { "memctl_group_members", "memctl_group_members_local" };
 
 	print_head(t, names[local], "", false, false,
 		   local ? "processes in the group itself" : "processes in the group and below");
@@ -313,15 +302,13 @@ static void print_members(const struct census_copy *c, const struct labels *l, b
 		at = append(at, names[local], strlen(names[local]));
 		at = append(at, l->text + l->at[i], l->at[i + 1] - l->at[i]);
 		at = append(at, "} ", 2);
-		at = append_number(at, local ? census_at(c, i)->members_local
-					     : census_at(c, i)->members);
+		at = append_number(at, local ? census_at(c, i)->members_local : census_at(c, i)->members);
 		*at++ = '\n';
 		t->n = (size_t)(at - t->text);
 	}
 }
 
-static void print_all(const struct census_copy *c, const struct labels *l, bool is_openmetrics,
-		      struct export_text *t)
+static void print_all(const struct census_copy *c, const struct labels *l, bool is_openmetrics, struct export_text *t)
 {
 	char text[64];
 
@@ -337,7 +324,7 @@ static void print_all(const struct census_copy *c, const struct labels *l, bool 
 
 int export_print(const struct census_copy *c, bool is_openmetrics, struct export_text *to)
 {
-	struct labels l = {0};
+	struct labels l = { 0 };
 	int err = c ? make_labels(c, &l) : 0;
 
 	if (err)

@@ -11,8 +11,8 @@
 
 #define COLOUR_NEAR "\033[33m" /* from 3/4 of the limit: yellow */
 #define COLOUR_FULL "\033[31m" /* from 15/16: red */
-#define COLOUR_OFF  "\033[0m"
-#define BAR_INSIDE  10
+#define COLOUR_OFF "\033[0m"
+#define BAR_INSIDE 10
 
 const struct table_column groups_columns[GROUPS_COLUMNS] = {
 	{ "group", TABLE_TEXT, "path of the group" },
@@ -111,8 +111,9 @@ void groups_bar(const struct memctl_group *g, char buf[GROUPS_BAR])
 	*buf = 0;
 	if (g->max == MEMCTL_MAX)
 		return;
-	(void)snprintf(buf, GROUPS_BAR, "%s[%.*s%*s] %3.0f%%%s", colour, full, part >= 0.9375 ? "##########" : "||||||||||",
-		       BAR_INSIDE - full, "", part * 100, *colour ? COLOUR_OFF : "");
+	(void)snprintf(buf, GROUPS_BAR, "%s[%.*s%*s] %3.0f%%%s", colour, full,
+		       part >= 0.9375 ? "##########" : "||||||||||", BAR_INSIDE - full, "", part * 100,
+		       *colour ? COLOUR_OFF : "");
 }
 
 void groups_add(struct table *t, const struct memctl_group *g, const char *shown)

@@ -63,9 +63,9 @@ const char *memctl_version(void);
 /* ---- groups ------------------------------------------------------------------------------ */
 
 #define MEMCTL_TRANSIENT 1u /* create: goes with its last member once the connection is closed */
-#define MEMCTL_PARENTS   2u /* create: makes what is missing above; all or nothing */
+#define MEMCTL_PARENTS 2u   /* create: makes what is missing above; all or nothing */
 #define MEMCTL_RECURSIVE 4u /* remove, list: with all that lies below */
-#define MEMCTL_LOCAL     8u /* members: of this group alone, not of those below */
+#define MEMCTL_LOCAL 8u	    /* members: of this group alone, not of those below */
 
 /* Makes a group with these settings (NULL: none), or nothing at all. */
 int memctl_create(struct memctl *m, const char *group, unsigned flags, const char *const *settings);
@@ -86,23 +86,22 @@ struct memctl_value {
 	const char *field; /* "oom"; NULL when the key is a single value */
 	const char *text;  /* as text: "1048576", "max", "commit" */
 	uint64_t number;   /* MEMCTL_MAX for "max" */
-	bool is_number;    /* false: `text` is a word; `number` is MEMCTL_MAX for "max", else 0 */
+	bool is_number;	   /* false: `text` is a word; `number` is MEMCTL_MAX for "max", else 0 */
 };
 
 typedef int memctl_value_fn(const struct memctl_value *value, void *arg);
 
 /* Calls `fn` for each value of these keys (a NULL at their end; NULL: all that can be read). */
-int memctl_get(struct memctl *m, const char *group, const char *const *keys, memctl_value_fn *fn,
-	       void *arg);
+int memctl_get(struct memctl *m, const char *group, const char *const *keys, memctl_value_fn *fn, void *arg);
 
 /* One number: a key such as "memory.current", or a line of one, "memory.events.oom". */
 int memctl_get_number(struct memctl *m, const char *group, const char *key, uint64_t *ret);
 
 struct memctl_group {
 	const char *path;
-	uint64_t current;       /* memory.current, bytes */
-	uint64_t max;           /* memory.max, bytes or MEMCTL_MAX */
-	unsigned members;       /* of this group and below */
+	uint64_t current;	/* memory.current, bytes */
+	uint64_t max;		/* memory.max, bytes or MEMCTL_MAX */
+	unsigned members;	/* of this group and below */
 	unsigned members_local; /* of this group alone */
 };
 
@@ -110,8 +109,7 @@ typedef int memctl_group_fn(const struct memctl_group *group, void *arg);
 
 /* Calls `fn` for each group directly below `group`, with MEMCTL_RECURSIVE for all below; in no
  * order, and not for the group itself. */
-int memctl_list(struct memctl *m, const char *group, unsigned flags, memctl_group_fn *fn,
-		void *arg);
+int memctl_list(struct memctl *m, const char *group, unsigned flags, memctl_group_fn *fn, void *arg);
 
 /* ---- members ----------------------------------------------------------------------------- */
 
@@ -121,15 +119,14 @@ struct memctl_member {
 	const char *group; /* its group's path */
 	const char *state; /* "live", or "observed": sampled, since it cannot be preloaded */
 	const char *flags; /* words with commas between, such as "partial"; "" */
-	uint64_t held;     /* bytes charged to it */
+	uint64_t held;	   /* bytes charged to it */
 	uint64_t refused;  /* how many charges it was refused */
 };
 
 typedef int memctl_member_fn(const struct memctl_member *member, void *arg);
 
 /* Calls `fn` for each member of `group` and below. */
-int memctl_members(struct memctl *m, const char *group, unsigned flags, memctl_member_fn *fn,
-		   void *arg);
+int memctl_members(struct memctl *m, const char *group, unsigned flags, memctl_member_fn *fn, void *arg);
 
 /* Sends a signal to all members of `group` and below. Returns how many got it. */
 int memctl_kill(struct memctl *m, const char *group, int signal);
@@ -170,11 +167,11 @@ int memctl_unsubscribe(struct memctl *m, int fd);
  * `memctl run`) they do nothing and answer as if there were no limit. Not in signal handlers. */
 
 struct memctl_self_usage {
-	uint64_t held;    /* bytes charged to this process */
+	uint64_t held;	  /* bytes charged to this process */
 	uint64_t unused;  /* of them: free in malloc's heap, given back when asked for */
 	uint64_t current; /* bytes charged to its group and those below */
-	uint64_t max;     /* the least memory.max of its group and those above; MEMCTL_MAX */
-	uint64_t room;    /* what could be charged now; MEMCTL_MAX */
+	uint64_t max;	  /* the least memory.max of its group and those above; MEMCTL_MAX */
+	uint64_t room;	  /* what could be charged now; MEMCTL_MAX */
 	uint64_t more[3]; /* 0 */
 };
 

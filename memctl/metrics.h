@@ -10,7 +10,7 @@ struct metrics_family {
 	const char *parts[2]; /* the name is memctl_PART_PART[_UNIT]; dots become underscores; NULL:
 				 none */
 	const char *unit;     /* "bytes" or "" */
-	bool counter;         /* only grows: samples end in _total */
+	bool counter;	      /* only grows: samples end in _total */
 	const char *help;
 };
 

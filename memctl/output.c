@@ -37,8 +37,7 @@ static void set_format(struct output *o, const char *name, const struct argp_sta
 			o->format = (enum output_format)i;
 			return;
 		}
-	argp_error(state, "no such format: '%s'; there are table, json, jsonl, csv and openmetrics",
-		   name);
+	argp_error(state, "no such format: '%s'; there are table, json, jsonl, csv and openmetrics", name);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

@@ -11,12 +11,12 @@
 #include <time.h>
 
 const struct plot_class plot_classes[PLOT_CLASSES] = {
-	{"heap", 'h', "\u2588", "\033[34m", 0.35, 0.55, 0.80, 0},
-	{"anon", 'a', "\u2592", "\033[32m", 0.70, 0.86, 0.60, 1},
-	{"shmem", 's', "\u2593", "\033[35m", 0.80, 0.62, 0.80, 2},
-	{"stack", 't', "\u2591", "\033[33m", 0.98, 0.88, 0.55, 3},
-	{"pinned", 'p', "\u259a", "\033[31m", 0.93, 0.56, 0.48, 4},
-	{"observed", 'o', "\u259e", "\033[36m", 0.78, 0.90, 0.94, 5},
+	{ "heap", 'h', "\u2588", "\033[34m", 0.35, 0.55, 0.80, 0 },
+	{ "anon", 'a', "\u2592", "\033[32m", 0.70, 0.86, 0.60, 1 },
+	{ "shmem", 's', "\u2593", "\033[35m", 0.80, 0.62, 0.80, 2 },
+	{ "stack", 't', "\u2591", "\033[33m", 0.98, 0.88, 0.55, 3 },
+	{ "pinned", 'p', "\u259a", "\033[31m", 0.93, 0.56, 0.48, 4 },
+	{ "observed", 'o', "\u259e", "\033[36m", 0.78, 0.90, 0.94, 5 },
 };
 
 /* Heavier ones first. */
@@ -24,12 +24,12 @@ static const struct {
 	char mark;
 	const char *event, *meaning;
 } marks[] = {
-	{'K', "oom_kill", "killed"},
-	{'R', "oom", "refused"},
-	{'O', "over", "forced over the limit"},
-	{'M', "max", "met memory.max"},
-	{'H', "high", "above memory.high"},
-	{'L', "low", "reclaimed below memory.low"},
+	{ 'K', "oom_kill", "killed" },
+	{ 'R', "oom", "refused" },
+	{ 'O', "over", "forced over the limit" },
+	{ 'M', "max", "met memory.max" },
+	{ 'H', "high", "above memory.high" },
+	{ 'L', "low", "reclaimed below memory.low" },
 };
 
 const char plot_marks[] = "KROMHL";
@@ -42,9 +42,7 @@ const char *plot_mark_meaning(char mark)
 	return "";
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------------------- */
 
 static uint64_t size_of(const json_t *v)
 {
@@ -59,17 +57,14 @@ static int class_index(const char *name)
 	return 1; /* what is not known here is anon */
 }
 
-static void read_row(const struct plot *p, const json_t *names, const json_t *row,
-		     struct plot_point *to)
+static void read_row(const struct plot *p, const json_t *names, const json_t *row, struct plot_point *to)
 {
-	const json_t *classes = json_object_get(row, "classes"),
-		     *events = json_object_get(row, "events");
+	const json_t *classes = json_object_get(row, "classes"), *events = json_object_get(row, "events");
 
-	*to = (struct plot_point){
-		.at_ms = json_integer_value(json_object_get(row, "at")),
-		.max = size_of(json_object_get(row, "max")),
-		.high = size_of(json_object_get(row, "high")),
-		.some_us = (uint64_t)json_integer_value(json_object_get(row, "some"))};
+	*to = (struct plot_point){ .at_ms = json_integer_value(json_object_get(row, "at")),
+				   .max = size_of(json_object_get(row, "max")),
+				   .high = size_of(json_object_get(row, "high")),
+				   .some_us = (uint64_t)json_integer_value(json_object_get(row, "some")) };
 	for (size_t i = 0; i < json_array_size(classes); i++)
 		to->class[class_index(json_string_value(json_array_get(names, i)))] +=
 			(uint64_t)json_integer_value(json_array_get(classes, i));
@@ -103,8 +98,7 @@ static int on_page(json_t *reply, void *arg)
 			p->point = more;
 			p->room = room;
 		}
-		read_row(p, json_object_get(reply, "classes"), json_array_get(rows, i),
-			 &p->point[p->n++]);
+		read_row(p, json_object_get(reply, "classes"), json_array_get(rows, i), &p->point[p->n++]);
 	}
 	return 0;
 }
@@ -167,16 +161,14 @@ static void find_range(struct plot *p, int64_t since_ms)
 
 int plot_read(struct memctl *m, const char *group, int64_t since_ms, struct plot *ret)
 {
-	struct plot p = {.n = 0};
+	struct plot p = { .n = 0 };
 	int err;
 
 	(void)snprintf(p.group, sizeof(p.group), "%s", group);
 	err = client_pages(m, client_new_request("history", group), on_page, &p);
 	if (!err && !p.n)
-		err = error_set(
-			-ENODATA,
-			"nothing is known of %s yet: it was made just now; try again in a second",
-			group);
+		err = error_set(-ENODATA, "nothing is known of %s yet: it was made just now; try again in a second",
+				group);
 	if (err) {
 		plot_free(&p);
 		return err;
@@ -190,14 +182,12 @@ int plot_read(struct memctl *m, const char *group, int64_t since_ms, struct plot
 void plot_free(struct plot *p)
 {
 	free(p->point);
-	*p = (struct plot){0};
+	*p = (struct plot){ 0 };
 }
 
-/* ---- columns
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- columns --------------------------------------------------------------------------------------------- */
 
-#define FRESH_MS  2000
+#define FRESH_MS 2000
 #define COARSE_MS 14000
 
 /* The last point at or before a time; p->n when there is none. */
@@ -216,8 +206,7 @@ static size_t point_at(const struct plot *p, int64_t at_ms)
 	return low ? low - 1 : p->n;
 }
 
-static char mark_between(const struct plot *p, const struct plot_point *a,
-			 const struct plot_point *b)
+static char mark_between(const struct plot *p, const struct plot_point *a, const struct plot_point *b)
 {
 	for (size_t m = 0; m < sizeof(marks) / sizeof(marks[0]); m++)
 		for (unsigned i = 0; i < p->event_count; i++)
@@ -247,13 +236,11 @@ static double stalled_until(const struct plot *p, int64_t at_ms)
 	if (i + 1 == p->n)
 		return (double)a->some_us;
 	b = a + 1;
-	begin = b->at_ms - a->at_ms > FRESH_MS && b->at_ms - a->at_ms < COARSE_MS
-			? b->at_ms - FRESH_MS
-			: a->at_ms;
+	begin = b->at_ms - a->at_ms > FRESH_MS && b->at_ms - a->at_ms < COARSE_MS ? b->at_ms - FRESH_MS : a->at_ms;
 	if (at_ms <= begin || b->some_us <= a->some_us)
 		return (double)a->some_us;
-	return (double)a->some_us + (double)(b->some_us - a->some_us) * (double)(at_ms - begin) /
-					    (double)(b->at_ms - begin);
+	return (double)a->some_us +
+	       (double)(b->some_us - a->some_us) * (double)(at_ms - begin) / (double)(b->at_ms - begin);
 }
 
 void plot_take_column(const struct plot *p, unsigned i, unsigned n, struct plot_column *ret)
@@ -263,7 +250,7 @@ void plot_take_column(const struct plot *p, unsigned i, unsigned n, struct plot_
 	size_t at = point_at(p, begin), last = point_at(p, i + 1 == n ? end : end - 1);
 	const struct plot_point *most;
 
-	*ret = (struct plot_column){.max = MEMCTL_MAX, .high = MEMCTL_MAX};
+	*ret = (struct plot_column){ .max = MEMCTL_MAX, .high = MEMCTL_MAX };
 	if (last == p->n)
 		return;
 	if (at == p->n)
@@ -282,14 +269,12 @@ void plot_take_column(const struct plot *p, unsigned i, unsigned n, struct plot_
 	ret->max = p->point[last].max;
 	ret->high = p->point[last].high;
 	if (end > begin)
-		ret->stalled = (stalled_until(p, end) - stalled_until(p, begin)) / 1000.0 /
-			       (double)(end - begin);
+		ret->stalled = (stalled_until(p, end) - stalled_until(p, begin)) / 1000.0 / (double)(end - begin);
 	if (ret->stalled > 1)
 		ret->stalled = 1;
 }
 
-/* ---- scales and words
- * ------------------------------------------------------------------------------------------ */
+/* ---- scales and words ------------------------------------------------------------------------------------ */
 
 unsigned plot_ticks(const struct plot *p, unsigned most, uint64_t ret[PLOT_TICKS])
 {
@@ -315,9 +300,7 @@ char *plot_size(uint64_t bytes, char buf[PLOT_TEXT])
 		n /= 1024;
 		u++;
 	}
-	(void)snprintf(buf, PLOT_TEXT,
-		       n - (double)(uint64_t)n < 0.05 || n >= 99.95 ? "%.0f%c" : "%.1f%c", n,
-		       unit[u]);
+	(void)snprintf(buf, PLOT_TEXT, n - (double)(uint64_t)n < 0.05 || n >= 99.95 ? "%.0f%c" : "%.1f%c", n, unit[u]);
 	return bytes ? buf : strcpy(buf, "0");
 }
 
@@ -327,8 +310,7 @@ char *plot_time(const struct plot *p, int64_t at_ms, char buf[PLOT_TEXT])
 	struct tm day;
 
 	(void)localtime_r(&at, &day);
-	(void)strftime(buf, PLOT_TEXT,
-		       p->to_ms - p->from_ms < 30 * 60 * 1000 ? "%H:%M:%S" : "%H:%M", &day);
+	(void)strftime(buf, PLOT_TEXT, p->to_ms - p->from_ms < 30 * 60 * 1000 ? "%H:%M:%S" : "%H:%M", &day);
 	return buf;
 }
 
@@ -336,14 +318,12 @@ void plot_caption(const struct plot *p, char *buf, size_t size)
 {
 	const struct plot_point *last = &p->point[p->n - 1];
 	char a[PLOT_TEXT], b[PLOT_TEXT], c[PLOT_TEXT];
-	int n = snprintf(buf, size, "now %s, peak %s", plot_size(held(last), a),
-			 plot_size(p->peak, b));
+	int n = snprintf(buf, size, "now %s, peak %s", plot_size(held(last), a), plot_size(p->peak, b));
 
 	if (last->max != MEMCTL_MAX)
-		n += snprintf(buf + n, size - (size_t)n, ", memory.max %s%s",
-			      plot_size(last->max, c), p->shows_max ? "" : " (above the picture)");
+		n += snprintf(buf + n, size - (size_t)n, ", memory.max %s%s", plot_size(last->max, c),
+			      p->shows_max ? "" : " (above the picture)");
 	if (last->high != MEMCTL_MAX)
-		(void)snprintf(buf + n, size - (size_t)n, ", memory.high %s%s",
-			       plot_size(last->high, c),
+		(void)snprintf(buf + n, size - (size_t)n, ", memory.high %s%s", plot_size(last->high, c),
 			       p->shows_high ? "" : " (above the picture)");
 }

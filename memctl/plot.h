@@ -9,13 +9,13 @@
 #include <stdio.h>
 
 #define PLOT_CLASSES 6
-#define PLOT_TICKS   8
-#define PLOT_TEXT    32
+#define PLOT_TICKS 8
+#define PLOT_TEXT 32
 
 /* In the order of the stack, from below. */
 struct plot_class {
 	const char *name;
-	char letter;       /* where there is nothing but letters */
+	char letter;	   /* where there is nothing but letters */
 	const char *block; /* where there are blocks */
 	const char *sgr;   /* a terminal's colour */
 	double red, green, blue;
@@ -36,20 +36,20 @@ struct plot {
 	char group[1100];
 	struct plot_point *point; /* owned */
 	size_t n, room;
-	int64_t from_ms, to_ms;     /* what is drawn */
-	uint64_t peak;              /* of that */
-	uint64_t top;               /* of the scale */
+	int64_t from_ms, to_ms;	    /* what is drawn */
+	uint64_t peak;		    /* of that */
+	uint64_t top;		    /* of the scale */
 	bool shows_max, shows_high; /* they are in the picture now and then */
-	char events[8][24];         /* names */
+	char events[8][24];	    /* names */
 	unsigned event_count;
 };
 
 /* One column of the picture. */
 struct plot_column {
-	bool is_known;                /* there was something to know */
+	bool is_known;		      /* there was something to know */
 	uint64_t class[PLOT_CLASSES]; /* at its highest */
 	uint64_t max, high;
-	char mark;      /* of the worst event in it; 0 none */
+	char mark;	/* of the worst event in it; 0 none */
 	double stalled; /* part of its time, 0 to 1 */
 };
 
@@ -74,8 +74,7 @@ extern const char plot_marks[];
 /* What stands under the picture: the present, the peak, limits that are not in it. */
 void plot_caption(const struct plot *p, char *buf, size_t size);
 
-void plot_print_text(const struct plot *p, unsigned width, unsigned height, bool has_blocks,
-		     bool has_colour, FILE *to);
+void plot_print_text(const struct plot *p, unsigned width, unsigned height, bool has_blocks, bool has_colour, FILE *to);
 void plot_print_svg(const struct plot *p, unsigned width, unsigned height, FILE *to);
 /* 0, or negative errno with a sentence; -EOPNOTSUPP: not built in. */
 int plot_print_png(const struct plot *p, unsigned width, unsigned height, FILE *to);

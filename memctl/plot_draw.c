@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEFT   62
-#define RIGHT  16
-#define TOP    34
-#define STRIP  16 /* of marks, and of stalls */
-#define AXIS   20 /* times */
+#define LEFT 62
+#define RIGHT 16
+#define TOP 34
+#define STRIP 16  /* of marks, and of stalls */
+#define AXIS 20	  /* times */
 #define LEGEND 18 /* a line of it */
-#define MARK   12 /* so far apart marks stand */
+#define MARK 12	  /* so far apart marks stand */
 
 struct drawing {
 	const struct plot *plot;
@@ -19,7 +19,7 @@ struct drawing {
 	double left, right, top, bottom; /* of the chart */
 	unsigned width, height, n;
 	struct plot_column *column; /* one a pixel and a half */
-	struct plot_xy *xy;         /* room for 4 n + 4 */
+	struct plot_xy *xy;	    /* room for 4 n + 4 */
 };
 
 static double x_of(const struct drawing *d, unsigned i)
@@ -32,23 +32,19 @@ static double y_of(const struct drawing *d, double bytes)
 	return d->bottom - (d->bottom - d->top) * bytes / (double)d->plot->top;
 }
 
-static void text(const struct drawing *d, double x, double y, enum plot_anchor anchor,
-		 const char *words)
+static void text(const struct drawing *d, double x, double y, enum plot_anchor anchor, const char *words)
 {
 	d->pen->text(d->pen->own, x, y, anchor, false, words);
 }
 
-static void line(const struct drawing *d, enum plot_line kind, double x, double y, double to_x,
-		 double to_y)
+static void line(const struct drawing *d, enum plot_line kind, double x, double y, double to_x, double to_y)
 {
-	const struct plot_xy at[] = {{x, y}, {to_x, to_y}};
+	const struct plot_xy at[] = { { x, y }, { to_x, to_y } };
 
 	d->pen->line(d->pen->own, kind, at, 2);
 }
 
-/* ---- the chart
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- the chart ------------------------------------------------------------------------------------------- */
 
 static double sum_below(const struct plot_column *c, int class)
 {
@@ -69,14 +65,14 @@ static void draw_class(const struct drawing *d, int class)
 		double y = y_of(d, sum_below(&d->column[i], class + 1));
 
 		any |= d->column[i].class[class] != 0;
-		d->xy[k++] = (struct plot_xy){x_of(d, i), y};
-		d->xy[k++] = (struct plot_xy){x_of(d, i + 1), y};
+		d->xy[k++] = (struct plot_xy){ x_of(d, i), y };
+		d->xy[k++] = (struct plot_xy){ x_of(d, i + 1), y };
 	}
 	for (unsigned i = d->n; i-- > 0;) {
 		double y = y_of(d, sum_below(&d->column[i], class));
 
-		d->xy[k++] = (struct plot_xy){x_of(d, i + 1), y};
-		d->xy[k++] = (struct plot_xy){x_of(d, i), y};
+		d->xy[k++] = (struct plot_xy){ x_of(d, i + 1), y };
+		d->xy[k++] = (struct plot_xy){ x_of(d, i), y };
 	}
 	if (any)
 		d->pen->area(d->pen->own, class, d->xy, k);
@@ -88,8 +84,7 @@ static void draw_limit(const struct drawing *d, enum plot_line kind)
 	unsigned k = 0;
 
 	for (unsigned i = 0; i <= d->n; i++) {
-		uint64_t limit = i < d->n ? kind == PLOT_MAX ? d->column[i].max : d->column[i].high
-					  : MEMCTL_MAX;
+		uint64_t limit = i < d->n ? kind == PLOT_MAX ? d->column[i].max : d->column[i].high : MEMCTL_MAX;
 
 		if (limit > d->plot->top) {
 			if (k)
@@ -97,8 +92,8 @@ static void draw_limit(const struct drawing *d, enum plot_line kind)
 			k = 0;
 			continue;
 		}
-		d->xy[k++] = (struct plot_xy){x_of(d, i), y_of(d, (double)limit)};
-		d->xy[k++] = (struct plot_xy){x_of(d, i + 1), y_of(d, (double)limit)};
+		d->xy[k++] = (struct plot_xy){ x_of(d, i), y_of(d, (double)limit) };
+		d->xy[k++] = (struct plot_xy){ x_of(d, i + 1), y_of(d, (double)limit) };
 	}
 }
 
@@ -128,19 +123,13 @@ static void draw_times(const struct drawing *d)
 
 		line(d, PLOT_AXIS, x, d->bottom, x, d->bottom + 4);
 		(void)plot_time(p, p->from_ms + (p->to_ms - p->from_ms) * i / n, buf);
-		text(d, x, d->bottom + 16,
-		     i == 0   ? PLOT_LEFT
-		     : i == n ? PLOT_RIGHT
-			      : PLOT_MIDDLE,
-		     buf);
+		text(d, x, d->bottom + 16, i == 0 ? PLOT_LEFT : i == n ? PLOT_RIGHT : PLOT_MIDDLE, buf);
 	}
 	line(d, PLOT_AXIS, d->left, d->bottom, d->right, d->bottom);
 	line(d, PLOT_AXIS, d->left, d->top, d->left, d->bottom);
 }
 
-/* ---- below it
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- below it -------------------------------------------------------------------------------------------- */
 
 static void draw_stalls(const struct drawing *d, double y)
 {
@@ -150,11 +139,11 @@ static void draw_stalls(const struct drawing *d, double y)
 	for (unsigned i = 0; i < d->n; i++) {
 		double top = y - d->column[i].stalled * (STRIP - 3);
 
-		d->xy[k++] = (struct plot_xy){x_of(d, i), top};
-		d->xy[k++] = (struct plot_xy){x_of(d, i + 1), top};
+		d->xy[k++] = (struct plot_xy){ x_of(d, i), top };
+		d->xy[k++] = (struct plot_xy){ x_of(d, i + 1), top };
 	}
-	d->xy[k++] = (struct plot_xy){d->right, y};
-	d->xy[k++] = (struct plot_xy){d->left, y};
+	d->xy[k++] = (struct plot_xy){ d->right, y };
+	d->xy[k++] = (struct plot_xy){ d->left, y };
 	d->pen->area(d->pen->own, -1, d->xy, k);
 	line(d, PLOT_GRID, d->left, y, d->right, y);
 }
@@ -203,7 +192,8 @@ static void say_class(struct legend *l, int class, const char *words)
 {
 	place(l, words);
 	const struct plot_xy box[] = {
-		{l->x, l->y - 10}, {l->x + 18, l->y - 10}, {l->x + 18, l->y + 2}, {l->x, l->y + 2}};
+		{ l->x, l->y - 10 }, { l->x + 18, l->y - 10 }, { l->x + 18, l->y + 2 }, { l->x, l->y + 2 }
+	};
 
 	l->d->pen->area(l->d->pen->own, class, box, 4);
 	text(l->d, l->x + 22, l->y, PLOT_LEFT, words);
@@ -239,7 +229,7 @@ static bool has_class(const struct drawing *d, int class)
 static void draw_legend(const struct drawing *d, double y, const char *seen)
 {
 	const struct plot_point *last = &d->plot->point[d->plot->n - 1];
-	struct legend l = {d, d->left, y};
+	struct legend l = { d, d->left, y };
 	char words[64], buf[PLOT_TEXT];
 
 	for (int i = 0; i < PLOT_CLASSES; i++)
@@ -279,7 +269,7 @@ static void draw_title(const struct drawing *d)
 
 void plot_draw(const struct plot *p, const struct plot_pen *pen, unsigned width, unsigned height)
 {
-	struct drawing d = {.plot = p, .pen = pen, .width = width, .height = height};
+	struct drawing d = { .plot = p, .pen = pen, .width = width, .height = height };
 	char seen[16] = "";
 	unsigned legend_lines = width > 900 ? 1 : width > 600 ? 2 : 4;
 	double y;

@@ -18,11 +18,10 @@ struct plot_pen {
 	void (*area)(void *own, int class, const struct plot_xy *at, unsigned n);
 	void (*line)(void *own, enum plot_line kind, const struct plot_xy *at, unsigned n);
 	/* (x, y) is on the base line. In letters all of one width, PLOT_LETTER. */
-	void (*text)(void *own, double x, double y, enum plot_anchor anchor, bool is_bold,
-		     const char *text);
+	void (*text)(void *own, double x, double y, enum plot_anchor anchor, bool is_bold, const char *text);
 };
 
-#define PLOT_FONT   12   /* pixels */
+#define PLOT_FONT 12	 /* pixels */
 #define PLOT_LETTER 7.25 /* the width of each, at most */
 
 void plot_draw(const struct plot *p, const struct plot_pen *pen, unsigned width, unsigned height);

@@ -58,8 +58,7 @@ static void area(void *own, int class, const struct plot_xy *at, unsigned n)
 	if (class < 0)
 		cairo_set_source_rgb(cr, 0.25, 0.25, 0.25);
 	else
-		cairo_set_source_rgb(cr, plot_classes[class].red, plot_classes[class].green,
-				     plot_classes[class].blue);
+		cairo_set_source_rgb(cr, plot_classes[class].red, plot_classes[class].green, plot_classes[class].blue);
 	cairo_fill_preserve(cr);
 	if (class >= 0) {
 		cairo_set_source_rgb(cr, 0.19, 0.19, 0.19);
@@ -76,9 +75,9 @@ static void line(void *own, enum plot_line kind, const struct plot_xy *at, unsig
 	static const struct {
 		double red, grey, width, dash[2];
 	} style[] = {
-		[PLOT_AXIS] = {0, 0, 1, {0, 0}},     [PLOT_GRID] = {0.8, 0.8, 0.7, {0, 0}},
-		[PLOT_MAX] = {0.7, 0, 2, {0, 0}},    [PLOT_HIGH] = {0, 0, 1.5, {6, 4}},
-		[PLOT_MARK] = {0.7, 0, 0.7, {1, 3}},
+		[PLOT_AXIS] = { 0, 0, 1, { 0, 0 } },	 [PLOT_GRID] = { 0.8, 0.8, 0.7, { 0, 0 } },
+		[PLOT_MAX] = { 0.7, 0, 2, { 0, 0 } },	 [PLOT_HIGH] = { 0, 0, 1.5, { 6, 4 } },
+		[PLOT_MARK] = { 0.7, 0, 0.7, { 1, 3 } },
 	};
 	cairo_t *cr = own;
 
@@ -90,8 +89,7 @@ static void line(void *own, enum plot_line kind, const struct plot_xy *at, unsig
 	cairo_set_dash(cr, NULL, 0, 0);
 }
 
-static void text(void *own, double x, double y, enum plot_anchor anchor, bool is_bold,
-		 const char *words)
+static void text(void *own, double x, double y, enum plot_anchor anchor, bool is_bold, const char *words)
 {
 	cairo_t *cr = own;
 	cairo_text_extents_t size;
@@ -102,7 +100,7 @@ static void text(void *own, double x, double y, enum plot_anchor anchor, bool is
 	cairo_text_extents(cr, words, &size);
 	cairo_set_source_rgb(cr, 0, 0, 0);
 	cairo_move_to(cr,
-		      x - (anchor == PLOT_LEFT     ? 0
+		      x - (anchor == PLOT_LEFT	   ? 0
 			   : anchor == PLOT_MIDDLE ? size.x_advance / 2
 						   : size.x_advance),
 		      y);
@@ -116,10 +114,9 @@ static cairo_status_t write_out(void *own, const unsigned char *data, unsigned n
 
 int plot_print_png(const struct plot *p, unsigned width, unsigned height, FILE *to)
 {
-	cairo_surface_t *surface =
-		cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)width, (int)height);
+	cairo_surface_t *surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)width, (int)height);
 	cairo_t *cr = cairo_create(surface);
-	const struct plot_pen pen = {cr, area, line, text};
+	const struct plot_pen pen = { cr, area, line, text };
 	cairo_status_t status;
 
 	cairo_set_source_rgb(cr, 1, 1, 1);
@@ -128,9 +125,7 @@ int plot_print_png(const struct plot *p, unsigned width, unsigned height, FILE *
 	status = cairo_surface_write_to_png_stream(surface, write_out, to);
 	cairo_destroy(cr);
 	cairo_surface_destroy(surface);
-	return status == CAIRO_STATUS_SUCCESS
-		       ? 0
-		       : error_set(-EIO, "cannot draw: %s", cairo_status_to_string(status));
+	return status == CAIRO_STATUS_SUCCESS ? 0 : error_set(-EIO, "cannot draw: %s", cairo_status_to_string(status));
 }
 
 #else
@@ -138,8 +133,7 @@ int plot_print_png(const struct plot *p, unsigned width, unsigned height, FILE *
 int plot_print_png(const struct plot *p, unsigned width, unsigned height, FILE *to)
 {
 	(void)p, (void)width, (void)height, (void)to;
-	return error_set(-EOPNOTSUPP,
-			 "built without cairo: --svg is there; configure says what to install");
+	return error_set(-EOPNOTSUPP, "built without cairo: --svg is there; configure says what to install");
 }
 
 #endif

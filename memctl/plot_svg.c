@@ -5,8 +5,7 @@
 static void print_points(FILE *to, const struct plot_xy *at, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (i < 2 || i + 2 >= n || at[i].y < at[i - 1].y || at[i].y > at[i - 1].y ||
-		    at[i + 1].y < at[i].y ||
+		if (i < 2 || i + 2 >= n || at[i].y < at[i - 1].y || at[i].y > at[i - 1].y || at[i + 1].y < at[i].y ||
 		    at[i + 1].y > at[i].y) /* nothing new in the middle of a straight line */
 			(void)fprintf(to, "%.1f,%.1f ", at[i].x, at[i].y);
 }
@@ -43,23 +42,22 @@ static void line(void *own, enum plot_line kind, const struct plot_xy *at, unsig
 }
 
 /* Names of groups have no characters that XML minds. */
-static void text(void *own, double x, double y, enum plot_anchor anchor, bool is_bold,
-		 const char *words)
+static void text(void *own, double x, double y, enum plot_anchor anchor, bool is_bold, const char *words)
 {
-	static const char *const anchors[] = {"start", "middle", "end"};
+	static const char *const anchors[] = { "start", "middle", "end" };
 
-	(void)fprintf(own, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\"%s>%s</text>\n", x, y,
-		      anchors[anchor], is_bold ? " font-weight=\"bold\"" : "", words);
+	(void)fprintf(own, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\"%s>%s</text>\n", x, y, anchors[anchor],
+		      is_bold ? " font-weight=\"bold\"" : "", words);
 }
 
 static void print_pattern(FILE *to, const struct plot_class *c)
 {
-	static const char *const hatch[] = {"",
-					    "M0,8 L8,0 M-2,2 L2,-2 M6,10 L10,6",
-					    "M0,0 L8,8 M-2,6 L2,10 M6,-2 L10,2",
-					    "M0,4 L8,4",
-					    "M4,0 L4,8",
-					    "M0,0 L8,8 M0,8 L8,0"};
+	static const char *const hatch[] = { "",
+					     "M0,8 L8,0 M-2,2 L2,-2 M6,10 L10,6",
+					     "M0,0 L8,8 M-2,6 L2,10 M6,-2 L10,2",
+					     "M0,4 L8,4",
+					     "M4,0 L4,8",
+					     "M0,0 L8,8 M0,8 L8,0" };
 
 	(void)fprintf(to,
 		      "<pattern id=\"%s\" width=\"8\" height=\"8\" "
@@ -72,7 +70,7 @@ static void print_pattern(FILE *to, const struct plot_class *c)
 
 void plot_print_svg(const struct plot *p, unsigned width, unsigned height, FILE *to)
 {
-	const struct plot_pen pen = {to, area, line, text};
+	const struct plot_pen pen = { to, area, line, text };
 
 	(void)fprintf(to,
 		      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%u\" height=\"%u\" "

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LABEL      7 /* "1023.5M" */
+#define LABEL 7 /* "1023.5M" */
 #define COLOUR_OFF "\033[0m"
 
 struct canvas {
@@ -34,11 +34,9 @@ static unsigned row_of(const struct canvas *c, uint64_t bytes)
 }
 
 /* What fills most of a cell: -1 nothing. *ret_part: how much of it the whole stack fills. */
-static int class_in(const struct canvas *c, const struct plot_column *column, unsigned row,
-		    double *ret_part)
+static int class_in(const struct canvas *c, const struct plot_column *column, unsigned row, double *ret_part)
 {
-	double cell = (double)c->plot->top / c->rows, low = cell * row, high = low + cell, at = 0,
-	       most = 0;
+	double cell = (double)c->plot->top / c->rows, low = cell * row, high = low + cell, at = 0, most = 0;
 	int best = -1;
 
 	*ret_part = 0;
@@ -60,8 +58,7 @@ static int class_in(const struct canvas *c, const struct plot_column *column, un
 
 static void print_filled(struct canvas *c, int class, double part)
 {
-	static const char *const eighths[] = {"\u2581", "\u2582", "\u2583", "\u2584",
-					      "\u2585", "\u2586", "\u2587"};
+	static const char *const eighths[] = { "\u2581", "\u2582", "\u2583", "\u2584", "\u2585", "\u2586", "\u2587" };
 	int n = (int)(part * 8);
 
 	set_colour(c, plot_classes[class].sgr);
@@ -82,8 +79,8 @@ static void print_cell(struct canvas *c, const struct plot_column *column, unsig
 	    row_of(c, column->max) == row) {
 		set_colour(c, "\033[31m");
 		(void)fputs(c->has_blocks ? "\u2501" : "=", c->to);
-	} else if (c->plot->shows_high && column->high != MEMCTL_MAX &&
-		   column->high <= c->plot->top && row_of(c, column->high) == row) {
+	} else if (c->plot->shows_high && column->high != MEMCTL_MAX && column->high <= c->plot->top &&
+		   row_of(c, column->high) == row) {
 		set_colour(c, "\033[33m");
 		(void)fputs(c->has_blocks ? "\u254c" : "-", c->to);
 	} else if (class >= 0) {
@@ -108,7 +105,7 @@ static void print_picture(struct canvas *c)
 				label = plot_size(tick[i], buf);
 		(void)fprintf(c->to, "%*s %s", LABEL, label,
 			      c->has_blocks ? *label ? "\u2524" : "\u2502"
-			      : *label      ? "+"
+			      : *label	    ? "+"
 					    : "|");
 		for (unsigned i = 0; i < c->columns; i++)
 			print_cell(c, &c->column[i], row);
@@ -130,16 +127,11 @@ static void print_times(const struct canvas *c)
 		return;
 	(void)fprintf(c->to, "%*s %s", LABEL, "", c->has_blocks ? "\u2514" : "+");
 	for (unsigned i = 0; i < c->columns; i++)
-		(void)fputs(c->has_blocks ? i % step ? "\u2500" : "\u252c"
-			    : i % step    ? "-"
-					  : "+",
-			    c->to);
+		(void)fputs(c->has_blocks ? i % step ? "\u2500" : "\u252c" : i % step ? "-" : "+", c->to);
 	memset(line, ' ', c->columns);
 	line[c->columns] = 0;
 	for (unsigned i = 0; i + width <= c->columns; i += step)
-		memcpy(line + i,
-		       plot_time(p, p->from_ms + (p->to_ms - p->from_ms) * i / c->columns, buf),
-		       width);
+		memcpy(line + i, plot_time(p, p->from_ms + (p->to_ms - p->from_ms) * i / c->columns, buf), width);
 	while (c->columns && strlen(line) && line[strlen(line) - 1] == ' ')
 		line[strlen(line) - 1] = 0;
 	(void)fprintf(c->to, "\n%*s  %s\n", LABEL, "", line);
@@ -148,8 +140,8 @@ static void print_times(const struct canvas *c)
 
 static void print_stalls(struct canvas *c)
 {
-	static const char *const eighths[] = {" ",      "\u2581", "\u2582", "\u2583", "\u2584",
-					      "\u2585", "\u2586", "\u2587", "\u2588"};
+	static const char *const eighths[] = { " ",	 "\u2581", "\u2582", "\u2583", "\u2584",
+					       "\u2585", "\u2586", "\u2587", "\u2588" };
 	bool any = false;
 
 	for (unsigned i = 0; i < c->columns; i++)
@@ -158,8 +150,7 @@ static void print_stalls(struct canvas *c)
 		return;
 	(void)fprintf(c->to, "%*s  ", LABEL, "stall");
 	for (unsigned i = 0; i < c->columns; i++) {
-		int n = (int)(c->column[i].stalled * 8 +
-			      (c->column[i].stalled >= 0.005 ? 0.99 : 0));
+		int n = (int)(c->column[i].stalled * 8 + (c->column[i].stalled >= 0.005 ? 0.99 : 0));
 
 		if (c->has_blocks)
 			(void)fputs(eighths[n > 8 ? 8 : n], c->to);
@@ -207,7 +198,7 @@ static void say(struct words *w, const char *sgr, const char *sign, const char *
 
 static void print_legend(struct canvas *c, unsigned width)
 {
-	struct words w = {c, 0, width};
+	struct words w = { c, 0, width };
 	char letter[2] = "", text[PLOT_TEXT + 16], buf[PLOT_TEXT];
 	const struct plot_point *last = &c->plot->point[c->plot->n - 1];
 
@@ -217,11 +208,9 @@ static void print_legend(struct canvas *c, unsigned width)
 		for (unsigned k = 0; k < c->columns; k++)
 			any |= c->column[k].class[i] != 0;
 		letter[0] = plot_classes[i].letter;
-		(void)snprintf(text, sizeof(text), "%s %s", plot_classes[i].name,
-			       plot_size(last->class[i], buf));
+		(void)snprintf(text, sizeof(text), "%s %s", plot_classes[i].name, plot_size(last->class[i], buf));
 		if (any)
-			say(&w, plot_classes[i].sgr, c->has_blocks ? plot_classes[i].block : letter,
-			    text);
+			say(&w, plot_classes[i].sgr, c->has_blocks ? plot_classes[i].block : letter, text);
 	}
 	if (c->plot->shows_max)
 		say(&w, "\033[31m", c->has_blocks ? "\u2501" : "=", "memory.max");
@@ -238,14 +227,9 @@ static void print_legend(struct canvas *c, unsigned width)
 		(void)fputc('\n', c->to);
 }
 
-void plot_print_text(const struct plot *p, unsigned width, unsigned height, bool has_blocks,
-		     bool has_colour, FILE *to)
+void plot_print_text(const struct plot *p, unsigned width, unsigned height, bool has_blocks, bool has_colour, FILE *to)
 {
-	struct canvas c = {.plot = p,
-			   .has_blocks = has_blocks,
-			   .has_colour = has_colour,
-			   .to = to,
-			   .colour = ""};
+	struct canvas c = { .plot = p, .has_blocks = has_blocks, .has_colour = has_colour, .to = to, .colour = "" };
 	char caption[256];
 
 	width = width < 40 ? 40 : width;

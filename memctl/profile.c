@@ -7,11 +7,10 @@
 #include <string.h>
 
 const char *const profile_value_names[PROFILE_VALUES] = {
-	"live_bytes",    "live_count",         "allocated_bytes", "allocated_count",
-	"peak_bytes",    "peak_count",         "samples",         "live_samples",
-	"live_variance", "allocated_variance", "peak_variance",
+	"live_bytes", "live_count",   "allocated_bytes", "allocated_count",    "peak_bytes",	"peak_count",
+	"samples",    "live_samples", "live_variance",	 "allocated_variance", "peak_variance",
 };
-const char *const profile_kind_names[] = {"heap", "mmap", "device"};
+const char *const profile_kind_names[] = { "heap", "mmap", "device" };
 
 static void *must(void *p)
 {
@@ -50,8 +49,7 @@ void profile_free(struct profile *p)
 	free(p);
 }
 
-/* ---- equal frames, equal stacks
- * --------------------------------------------------------------------------- */
+/* ---- equal frames, equal stacks -------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t h, uint64_t x)
 {
@@ -68,14 +66,13 @@ static uint64_t hash_text(uint64_t h, const char *text)
 
 static uint64_t hash_frame(const struct profile_frame *f)
 {
-	return mix(hash_text(hash_text(hash_text(1, f->function), f->file), f->module),
-		   (uint64_t)f->line);
+	return mix(hash_text(hash_text(hash_text(1, f->function), f->file), f->module), (uint64_t)f->line);
 }
 
 static bool are_equal(const struct profile_frame *a, const struct profile_frame *b)
 {
-	return a->line == b->line && strcmp(a->function, b->function) == 0 &&
-	       strcmp(a->file, b->file) == 0 && strcmp(a->module, b->module) == 0;
+	return a->line == b->line && strcmp(a->function, b->function) == 0 && strcmp(a->file, b->file) == 0 &&
+	       strcmp(a->module, b->module) == 0;
 }
 
 static uint32_t *frame_slot(const struct profile *p, const struct profile_frame *f)
@@ -96,16 +93,14 @@ static uint64_t hash_stack(unsigned kind, const uint32_t *frame, unsigned frames
 	return h;
 }
 
-static uint32_t *stack_slot(const struct profile *p, unsigned kind, const uint32_t *frame,
-			    unsigned frames)
+static uint32_t *stack_slot(const struct profile *p, unsigned kind, const uint32_t *frame, unsigned frames)
 {
 	size_t i = hash_stack(kind, frame, frames) % p->stack_index_room;
 
 	for (; p->stack_index[i]; i = (i + 1) % p->stack_index_room) {
 		const struct profile_stack *s = &p->stack[p->stack_index[i] - 1];
 
-		if (s->kind == kind && s->frames == frames &&
-		    memcmp(s->frame, frame, frames * sizeof(*frame)) == 0)
+		if (s->kind == kind && s->frames == frames && memcmp(s->frame, frame, frames * sizeof(*frame)) == 0)
 			break;
 	}
 	return &p->stack_index[i];
@@ -129,13 +124,12 @@ static void index_stacks(struct profile *p, size_t room)
 		*stack_slot(p, p->stack[i].kind, p->stack[i].frame, p->stack[i].frames) = i + 1;
 }
 
-uint32_t profile_frame(struct profile *p, const char *function, const char *file, int line,
-		       const char *module)
+uint32_t profile_frame(struct profile *p, const char *function, const char *file, int line, const char *module)
 {
-	const struct profile_frame f = {.function = (char *)(uintptr_t)function,
-					.file = (char *)(uintptr_t)file,
-					.module = (char *)(uintptr_t)module,
-					.line = line};
+	const struct profile_frame f = { .function = (char *)(uintptr_t)function,
+					 .file = (char *)(uintptr_t)file,
+					 .module = (char *)(uintptr_t)module,
+					 .line = line };
 	uint32_t *slot = frame_slot(p, &f);
 	struct profile_frame *new;
 
@@ -146,18 +140,17 @@ uint32_t profile_frame(struct profile *p, const char *function, const char *file
 		p->frame = must(realloc(p->frame, p->frame_room * sizeof(*p->frame)));
 	}
 	new = &p->frame[p->frames++];
-	*new = (struct profile_frame){.function = must(strdup(function)),
-				      .file = must(strdup(file)),
-				      .module = must(strdup(module)),
-				      .line = line};
+	*new = (struct profile_frame){ .function = must(strdup(function)),
+				       .file = must(strdup(file)),
+				       .module = must(strdup(module)),
+				       .line = line };
 	*slot = (uint32_t)p->frames;
 	if (p->frames * 2 > p->index_room)
 		index_frames(p);
 	return (uint32_t)p->frames - 1;
 }
 
-static struct profile_stack *stack_of(struct profile *p, unsigned kind, const uint32_t *frame,
-				      unsigned frames)
+static struct profile_stack *stack_of(struct profile *p, unsigned kind, const uint32_t *frame, unsigned frames)
 {
 	uint32_t *slot = stack_slot(p, kind, frame, frames);
 	struct profile_stack *s;
@@ -169,9 +162,9 @@ static struct profile_stack *stack_of(struct profile *p, unsigned kind, const ui
 		p->stack = must(realloc(p->stack, p->stack_room * sizeof(*p->stack)));
 	}
 	s = &p->stack[p->stacks++];
-	*s = (struct profile_stack){.kind = kind,
-				    .frames = frames,
-				    .frame = must(malloc((frames + 1) * sizeof(*frame)))};
+	*s = (struct profile_stack){ .kind = kind,
+				     .frames = frames,
+				     .frame = must(malloc((frames + 1) * sizeof(*frame))) };
 	memcpy(s->frame, frame, frames * sizeof(*frame));
 	*slot = (uint32_t)p->stacks;
 	if (p->stacks * 2 > p->stack_index_room)
@@ -188,8 +181,7 @@ void profile_add(struct profile *p, unsigned kind, const uint32_t *frame, unsign
 		s->value[i] += value[i];
 }
 
-/* ---- what is shown
- * ---------------------------------------------------------------------------------------- */
+/* ---- what is shown --------------------------------------------------------------------------------------- */
 
 enum profile_by profile_resolve(const struct profile *p, enum profile_by by)
 {
@@ -200,14 +192,14 @@ enum profile_by profile_resolve(const struct profile *p, enum profile_by by)
 
 double profile_bytes(const struct profile_stack *s, enum profile_by by)
 {
-	return s->value[by == PROFILE_BY_LIVE   ? PROFILE_LIVE_BYTES
+	return s->value[by == PROFILE_BY_LIVE	? PROFILE_LIVE_BYTES
 			: by == PROFILE_BY_PEAK ? PROFILE_PEAK_BYTES
 						: PROFILE_BYTES];
 }
 
 double profile_count(const struct profile_stack *s, enum profile_by by)
 {
-	return s->value[by == PROFILE_BY_LIVE   ? PROFILE_LIVE_COUNT
+	return s->value[by == PROFILE_BY_LIVE	? PROFILE_LIVE_COUNT
 			: by == PROFILE_BY_PEAK ? PROFILE_PEAK_COUNT
 						: PROFILE_COUNT];
 }
@@ -235,8 +227,7 @@ void profile_sort(struct profile *p, enum profile_by by)
 	index_stacks(p, p->stack_index_room);
 }
 
-static void add_scaled(struct profile *to, const struct profile *from, double factor,
-		       enum profile_by by)
+static void add_scaled(struct profile *to, const struct profile *from, double factor, enum profile_by by)
 {
 	for (size_t i = 0; i < from->stacks; i++) {
 		const struct profile_stack *s = &from->stack[i];
@@ -257,8 +248,7 @@ static void add_scaled(struct profile *to, const struct profile *from, double fa
 	}
 }
 
-struct profile *profile_subtract(const struct profile *a, const struct profile *b,
-				 enum profile_by by)
+struct profile *profile_subtract(const struct profile *a, const struct profile *b, enum profile_by by)
 {
 	struct profile *p = profile_new(b->group);
 
@@ -296,9 +286,8 @@ profile_write_fn profile_format(const char *name)
 		const char *name;
 		profile_write_fn write;
 	} formats[] = {
-		{"text", profile_write_text}, {"folded", profile_write_folded},
-		{"json", profile_write_json}, {"pprof", profile_write_pprof},
-		{"svg", profile_write_svg},
+		{ "text", profile_write_text },	  { "folded", profile_write_folded }, { "json", profile_write_json },
+		{ "pprof", profile_write_pprof }, { "svg", profile_write_svg },
 	};
 
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
@@ -310,8 +299,8 @@ profile_write_fn profile_format(const char *name)
 profile_write_fn profile_format_of_file(const char *path)
 {
 	static const char *const endings[][2] = {
-		{".json", "json"}, {".svg", "svg"},     {".pb.gz", "pprof"},
-		{".pb", "pprof"},  {".pprof", "pprof"}, {".folded", "folded"},
+		{ ".json", "json" }, { ".svg", "svg" },	    { ".pb.gz", "pprof" },
+		{ ".pb", "pprof" },  { ".pprof", "pprof" }, { ".folded", "folded" },
 	};
 	size_t n = strlen(path);
 

@@ -53,7 +53,7 @@ struct profile {
 	uint32_t *stack_index;
 	size_t stack_index_room;
 	char *group;
-	double rate, finest; /* bytes between two samples on average: at most, at least */
+	double rate, finest;		       /* bytes between two samples on average: at most, at least */
 	unsigned processes, running, unheaped; /* unheaped: they have their own malloc */
 	double lost, untold;
 	bool is_difference;
@@ -102,8 +102,8 @@ struct profile *profile_read_json(const char *command, const char *path);
 
 struct profile_look {
 	enum profile_by by; /* not AUTO */
-	unsigned top;       /* stacks in text; 0: all */
-	bool human;         /* sizes for people */
+	unsigned top;	    /* stacks in text; 0: all */
+	bool human;	    /* sizes for people */
 	bool colour;
 	unsigned width;
 };

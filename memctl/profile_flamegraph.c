@@ -15,10 +15,10 @@
 #define ABOVE 66.0
 #define BELOW 34.0
 #define CHARACTER 7.25 /* of 12 px monospace, a little more than its width (DejaVu's is 7.22) */
-#define LEAST 1.0     /* px: what is narrower is left out */
+#define LEAST 1.0      /* px: what is narrower is left out */
 
 struct node {
-	uint32_t frame; /* number of a frame, or one of the roots' */
+	uint32_t frame;	      /* number of a frame, or one of the roots' */
 	uint32_t child, next; /* 0: none */
 	double bytes, count;
 };
@@ -223,8 +223,8 @@ static void write_node(const struct graph *g, uint32_t at, double x, unsigned de
 	char size[PROFILE_SIZE_BUF];
 	struct profile plain = { 0 };
 
-	fprintf(g->to, "<g class=\"f\" data-x=\"%.7f\" data-w=\"%.7f\" data-d=\"%u\"><title>", (x - SIDE) / (WIDTH - 2 * SIDE),
-		n->bytes / g->total, depth);
+	fprintf(g->to, "<g class=\"f\" data-x=\"%.7f\" data-w=\"%.7f\" data-d=\"%u\"><title>",
+		(x - SIDE) / (WIDTH - 2 * SIDE), n->bytes / g->total, depth);
 	write_escaped(g->to, name, 400);
 	fprintf(g->to, "\n%s, %.1f%%, %.0f block%s", profile_size(n->bytes, &plain, size), 100 * n->bytes / g->total,
 		n->count, n->count >= 0.5 && n->count < 1.5 ? "" : "s");
@@ -310,7 +310,8 @@ static const char script[] =
 	"hit.forEach(function(g){if(g.x>=end-1e-7){sum+=g.w;end=g.x+g.w}});"
 	"id('q').textContent=e?'\"'+q+'\": '+(100*sum).toFixed(1)+'% in '+hit.length+' places':''}"
 	"id('z').style.display='none';id('z').onclick=function(){zoom(F[0])};id('y').onclick=search;"
-	"addEventListener('keydown',function(e){if((e.ctrlKey||e.metaKey)&&e.key==='f'||e.key==='/'){e.preventDefault();"
+	"addEventListener('keydown',function(e){if((e.ctrlKey||e.metaKey)&&e.key==='f'||e.key==='/"
+	"'){e.preventDefault();"
 	"search()}if(e.key==='Escape'){search.q='';find();zoom(F[0])}});";
 
 static void write_head(const struct graph *g, double height)
@@ -327,13 +328,15 @@ static void write_head(const struct graph *g, double height)
 	write_escaped(g->to, g->p->group, 90);
 	fprintf(g->to, ": %s %s%s</text>\n", profile_size(g->total, &plain, size),
 		g->p->is_difference ? "of changes in what is " : "", words[g->by]);
-	fprintf(g->to, "<text class=\"s\" x=\"%.0f\" y=\"44\">%u process%s, %u running; one sample every %s. "
-		       "Width is memory, callers are below.</text>\n",
+	fprintf(g->to,
+		"<text class=\"s\" x=\"%.0f\" y=\"44\">%u process%s, %u running; one sample every %s. "
+		"Width is memory, callers are below.</text>\n",
 		SIDE, g->p->processes, g->p->processes == 1 ? "" : "es", g->p->running,
 		profile_size(g->p->rate, &plain, rate));
 	fprintf(g->to,
 		"<text id=\"y\" class=\"b\" x=\"%.0f\" y=\"24\" text-anchor=\"end\">Search (/)</text>"
-		"<text id=\"z\" class=\"b\" x=\"%.0f\" y=\"24\" text-anchor=\"end\" style=\"display:none\">Whole picture</text>"
+		"<text id=\"z\" class=\"b\" x=\"%.0f\" y=\"24\" text-anchor=\"end\" style=\"display:none\">Whole "
+		"picture</text>"
 		"<text id=\"q\" class=\"s\" x=\"%.0f\" y=\"44\" text-anchor=\"end\"></text>"
 		"<text id=\"i\" class=\"s\" x=\"%.0f\" y=\"%.0f\"></text>\n",
 		WIDTH - SIDE, WIDTH - SIDE - 80, WIDTH - SIDE, SIDE, height - 12);

@@ -13,8 +13,18 @@
 #endif
 
 /* Numbers of fields in profile.proto. */
-enum { P_SAMPLE_TYPE = 1, P_SAMPLE, P_MAPPING, P_LOCATION, P_FUNCTION, P_STRINGS, P_PERIOD_TYPE = 11, P_PERIOD,
-       P_COMMENT, P_DEFAULT_TYPE };
+enum {
+	P_SAMPLE_TYPE = 1,
+	P_SAMPLE,
+	P_MAPPING,
+	P_LOCATION,
+	P_FUNCTION,
+	P_STRINGS,
+	P_PERIOD_TYPE = 11,
+	P_PERIOD,
+	P_COMMENT,
+	P_DEFAULT_TYPE
+};
 enum { TYPE_NAME = 1, TYPE_UNIT };
 enum { SAMPLE_LOCATIONS = 1, SAMPLE_VALUES, SAMPLE_LABEL };
 enum { LABEL_KEY = 1, LABEL_TEXT };
@@ -123,7 +133,8 @@ static void put_sample(struct writer *w, const struct profile_stack *s)
 		put_varint(&packed, s->frame[i] + 1);
 	put_message(&m, SAMPLE_LOCATIONS, &packed);
 	for (size_t i = 0; i < TYPES; i++)
-		put_varint(&packed, (uint64_t)(int64_t)(s->value[types[i].value] + (s->value[types[i].value] < 0 ? -0.5 : 0.5)));
+		put_varint(&packed,
+			   (uint64_t)(int64_t)(s->value[types[i].value] + (s->value[types[i].value] < 0 ? -0.5 : 0.5)));
 	put_message(&m, SAMPLE_VALUES, &packed);
 	put_number(&packed, LABEL_KEY, text(w, "kind"));
 	put_number(&packed, LABEL_TEXT, text(w, profile_kind_names[s->kind < STACKS_KINDS ? s->kind : 0]));

@@ -44,16 +44,13 @@ struct reading {
 	size_t seen_room, seens;
 };
 
-/* ---- files
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------------------- */
 
 static bool is_below(const char *path, const char *group)
 {
 	size_t n = strlen(group);
 
-	return strcmp(group, "/") == 0 ||
-	       (strncmp(path, group, n) == 0 && (path[n] == 0 || path[n] == '/'));
+	return strcmp(group, "/") == 0 || (strncmp(path, group, n) == 0 && (path[n] == 0 || path[n] == '/'));
 }
 
 static bool map(int at, const char *name, struct picture *ret)
@@ -99,8 +96,7 @@ static bool is_replaced(const struct picture *p, const struct picture *all, size
 	const struct stacks_header *h = p->s.header;
 
 	for (size_t i = 0; i < n; i++)
-		if (all[i].s.header->pid == h->pid &&
-		    all[i].s.header->start_time == h->start_time &&
+		if (all[i].s.header->pid == h->pid && all[i].s.header->start_time == h->start_time &&
 		    all[i].s.header->opened_ns > h->opened_ns)
 			return true;
 	return false;
@@ -126,7 +122,7 @@ static size_t map_all(const struct profile_wish *wish, struct picture *all)
 	if (at < 0)
 		return 0;
 	for (unsigned i = 0; i < STACKS_FILES; i++) {
-		struct picture p = {0};
+		struct picture p = { 0 };
 		char name[16];
 
 		(void)snprintf(name, sizeof(name), "%u", i);
@@ -142,22 +138,20 @@ static size_t map_all(const struct profile_wish *wish, struct picture *all)
 	return n;
 }
 
-/* ---- frames
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- frames ---------------------------------------------------------------------------------------------- */
 
 static void keep_frame(const struct symbols_frame *f, void *arg)
 {
 	struct reading *r = arg;
 
 	if (r->frames < FRAMES_MAX)
-		r->frame[r->frames++] = profile_frame(r->profile, f->function,
-						      f->file ? f->file : "", f->line, f->module);
+		r->frame[r->frames++] =
+			profile_frame(r->profile, f->function, f->file ? f->file : "", f->line, f->module);
 }
 
 static void keep_unknown(struct reading *r, uint64_t address)
 {
-	struct symbols_frame f = {.module = ""};
+	struct symbols_frame f = { .module = "" };
 	char text[32];
 
 	(void)snprintf(text, sizeof(text), "0x%llx", (unsigned long long)address);
@@ -187,14 +181,12 @@ static struct symbols_module *open_module(struct reading *r, int i)
 
 	if (!p->module[i]) {
 		memcpy(path, m->path, sizeof(m->path));
-		p->module[i] = symbols_module(r->symbols, path, m->id,
-					      m->id_size <= sizeof(m->id) ? m->id_size : 0);
+		p->module[i] = symbols_module(r->symbols, path, m->id, m->id_size <= sizeof(m->id) ? m->id_size : 0);
 	}
 	return p->module[i];
 }
 
-static struct found *found_at(const struct reading *r, const struct symbols_module *m,
-			      uint64_t address)
+static struct found *found_at(const struct reading *r, const struct symbols_module *m, uint64_t address)
 {
 	size_t i = (address * 0x9e3779b97f4a7c15ull ^ (uintptr_t)m >> 4) % r->room;
 
@@ -244,10 +236,7 @@ static void find(struct reading *r, struct symbols_module *m, uint64_t address)
 		r->seen_room = r->seen_room * 2 + FRAMES_MAX;
 		r->seen = must(realloc(r->seen, r->seen_room * sizeof(*r->seen)));
 	}
-	*f = (struct found){.module = m,
-			    .address = address,
-			    .first = (uint32_t)r->seens,
-			    .n = r->frames - before};
+	*f = (struct found){ .module = m, .address = address, .first = (uint32_t)r->seens, .n = r->frames - before };
 	memcpy(r->seen + r->seens, r->frame + before, f->n * sizeof(*r->seen));
 	r->seens += f->n;
 	r->used++;
@@ -272,8 +261,7 @@ static bool read_text(struct reading *r, uint64_t frame)
 	const char *file = p->s.text + at;
 	const char *end = p->s.text + p->texts;
 	const char *name = at < p->texts ? memchr(file, 0, (size_t)(end - file)) : NULL;
-	struct symbols_frame f = {
-		.file = file, .line = (int)stacks_frame_line(frame), .module = "python"};
+	struct symbols_frame f = { .file = file, .line = (int)stacks_frame_line(frame), .module = "python" };
 
 	if (!name || !memchr(name + 1, 0, (size_t)(end - name - 1)))
 		return false;
@@ -284,8 +272,8 @@ static bool read_text(struct reading *r, uint64_t frame)
 
 static bool is_evaluation(const struct reading *r, unsigned from)
 {
-	return r->frames > from && strncmp(r->profile->frame[r->frame[r->frames - 1]].function,
-					   "_PyEval_EvalFrame", 17) == 0;
+	return r->frames > from &&
+	       strncmp(r->profile->frame[r->frame[r->frames - 1]].function, "_PyEval_EvalFrame", 17) == 0;
 }
 
 /* Native frames come first, then the interpreter's: those that one evaluation carried out take its
@@ -314,9 +302,7 @@ static void read_stack(struct reading *r, uint32_t site, const uint64_t *frame, 
 		(void)read_text(r, frame[text++]);
 }
 
-/* ---- sites
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- sites ----------------------------------------------------------------------------------------------- */
 
 /* Counters move while they are read: a little below 0 is 0. */
 static double number(uint64_t n)
@@ -336,8 +322,7 @@ static void read_site(struct reading *r, uint32_t i, bool lives)
 	unsigned n = s->frames;
 	double value[PROFILE_VALUES] = {
 		[PROFILE_LIVE_BYTES] = lives ? number(mc_load_relaxed(&s->live_bytes)) : 0,
-		[PROFILE_LIVE_COUNT] =
-			lives ? number(mc_load_relaxed(&s->live_count)) / STACKS_COUNT_ONE : 0,
+		[PROFILE_LIVE_COUNT] = lives ? number(mc_load_relaxed(&s->live_count)) / STACKS_COUNT_ONE : 0,
 		[PROFILE_BYTES] = number(mc_load_relaxed(&s->bytes)),
 		[PROFILE_COUNT] = number(mc_load_relaxed(&s->count)) / STACKS_COUNT_ONE,
 		[PROFILE_PEAK_BYTES] = number(mc_load_relaxed(&s->peak_bytes)),
@@ -349,18 +334,15 @@ static void read_site(struct reading *r, uint32_t i, bool lives)
 		[PROFILE_PEAK_VARIANCE] = variance(mc_load_relaxed(&s->peak_spread)),
 	};
 
-	if (mc_load_relaxed(&s->samples) == 0 || s->first > STACKS_FRAMES ||
-	    n > STACKS_FRAMES - s->first)
+	if (mc_load_relaxed(&s->samples) == 0 || s->first > STACKS_FRAMES || n > STACKS_FRAMES - s->first)
 		return;
 	r->frames = 0;
 	if (i == 0)
-		keep_frame(&(struct symbols_frame){.function = "(no room for more stacks)",
-						   .module = ""},
-			   r);
+		keep_frame(&(struct symbols_frame){ .function = "(no room for more stacks)", .module = "" }, r);
 	else
 		read_stack(r, i, p->s.frame + s->first, n);
 	if (s->cut)
-		keep_frame(&(struct symbols_frame){.function = "(stack cut)", .module = ""}, r);
+		keep_frame(&(struct symbols_frame){ .function = "(stack cut)", .module = "" }, r);
 	profile_add(r->profile, s->kind < STACKS_KINDS ? s->kind : 0, r->frame, r->frames, value);
 }
 

@@ -10,7 +10,7 @@
 
 #define SHOWN_DEPTH 12 /* frames of a stack; the innermost say most */
 
-static const char *const by_words[] = {"LIVE", "ALLOCATED", "PEAK"};
+static const char *const by_words[] = { "LIVE", "ALLOCATED", "PEAK" };
 
 /* Half the width of the interval that holds the truth 19 times of 20, as a part of the number;
  * below 0: unknown. What is large enough to be sampled always has none. */
@@ -24,8 +24,7 @@ static double doubt_of(const struct profile_stack *s, enum profile_by by)
 	return bytes > 0 ? 1.96 * sqrt(variance > 0 ? variance : 0) / bytes : -1;
 }
 
-static void write_doubt(const struct profile *p, const struct profile_stack *s, enum profile_by by,
-			FILE *to)
+static void write_doubt(const struct profile *p, const struct profile_stack *s, enum profile_by by, FILE *to)
 {
 	double doubt = p->is_difference ? -1 : doubt_of(s, by);
 
@@ -56,8 +55,7 @@ static void write_frame(const struct profile_frame *f, const char *indent, unsig
 		fprintf(to, "%s%s%s\n", indent, f->function, place);
 }
 
-static void write_stack(const struct profile *p, const struct profile_stack *s, unsigned width,
-			FILE *to)
+static void write_stack(const struct profile *p, const struct profile_stack *s, unsigned width, FILE *to)
 {
 	unsigned n = s->frames <= SHOWN_DEPTH + 1 ? s->frames : SHOWN_DEPTH;
 
@@ -72,7 +70,7 @@ static void write_stack(const struct profile *p, const struct profile_stack *s, 
 static void write_title(const struct profile *p, enum profile_by by, FILE *to)
 {
 	char a[PROFILE_SIZE_BUF], b[PROFILE_SIZE_BUF], c[PROFILE_SIZE_BUF], rate[PROFILE_SIZE_BUF];
-	struct profile plain = {0};
+	struct profile plain = { 0 };
 
 	fprintf(to, "%s: %s live, %s at the peak, %s allocated in all", p->group,
 		profile_size(profile_total(p, PROFILE_BY_LIVE), p, a),
@@ -82,17 +80,13 @@ static void write_title(const struct profile *p, enum profile_by by, FILE *to)
 		fprintf(to, " (changes)\n");
 	} else {
 		fprintf(to, "\n%u process%s, %u of them running; one sample every %s", p->processes,
-			p->processes == 1 ? "" : "es", p->running,
-			profile_size(p->finest, &plain, rate));
+			p->processes == 1 ? "" : "es", p->running, profile_size(p->finest, &plain, rate));
 		fprintf(to, " to %s\n", profile_size(p->rate, &plain, rate));
 	}
 	if (p->unheaped)
-		fprintf(to,
-			"%u with another malloc: their heap is not here, only what they mapped\n",
-			p->unheaped);
+		fprintf(to, "%u with another malloc: their heap is not here, only what they mapped\n", p->unheaped);
 	if (p->lost > 0)
-		fprintf(to, "%s found no room for their stacks\n",
-			profile_size(p->lost, &plain, a));
+		fprintf(to, "%s found no room for their stacks\n", profile_size(p->lost, &plain, a));
 	if (p->untold > 0)
 		fprintf(to, "%.0f mappings could not be followed\n", p->untold);
 	(void)by;
@@ -123,7 +117,7 @@ void profile_write_text(const struct profile *p, const struct profile_look *look
 		}
 		fprintf(to, "%s%12s %5.1f%% %12.0f%s", bold, profile_size(bytes, p, size),
 			fabs(total) > 0 && !p->is_difference ? 100 * bytes / total
-			: s->before > 0                      ? 100 * bytes / s->before
+			: s->before > 0			     ? 100 * bytes / s->before
 							     : 100.0,
 			profile_count(s, look->by), plain);
 		write_doubt(p, s, look->by, to);
@@ -131,13 +125,10 @@ void profile_write_text(const struct profile *p, const struct profile_look *look
 		write_stack(p, s, look->width, to);
 	}
 	if (left)
-		fprintf(to, "%12s  in %zu more stacks (--top 0 shows all)\n",
-			profile_size(rest, p, size), left);
+		fprintf(to, "%12s  in %zu more stacks (--top 0 shows all)\n", profile_size(rest, p, size), left);
 }
 
-/* ---- folded
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- folded ---------------------------------------------------------------------------------------------- */
 
 /* Semicolons separate frames, the last blank the number. */
 static void write_name(const struct profile_frame *f, FILE *to)

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define FIRST_NS 300000000
-#define NEXT_NS  200000000
+#define NEXT_NS 200000000
 
 static struct {
 	const char *command, *group;
@@ -20,7 +20,7 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t over;
 	bool has_thread, is_over, is_shown;
-} now = {.lock = PTHREAD_MUTEX_INITIALIZER, .over = PTHREAD_COND_INITIALIZER};
+} now = { .lock = PTHREAD_MUTEX_INITIALIZER, .over = PTHREAD_COND_INITIALIZER };
 
 /* False: it is over. With the lock held. */
 static bool rest(long ns)
@@ -60,9 +60,8 @@ static void *show(void *arg)
 		(void)pthread_mutex_unlock(&now.lock);
 		if ((m || memctl_open(NULL, MEMCTL_NO_START, &m) == 0) &&
 		    memctl_get_number(m, now.group, "memory.current", &held) == 0) {
-			(void)fprintf(stderr, "\r\033[Kmemctl: %s: %.1f s, %s holds %s",
-				      now.command, seconds_since(&begin), now.group,
-				      units_format(held, size));
+			(void)fprintf(stderr, "\r\033[Kmemctl: %s: %.1f s, %s holds %s", now.command,
+				      seconds_since(&begin), now.group, units_format(held, size));
 			now.is_shown = true;
 		}
 		(void)pthread_mutex_lock(&now.lock);
@@ -77,8 +76,7 @@ void progress_start(const char *command, const char *group)
 	now.command = command;
 	now.group = group;
 	now.is_over = now.is_shown = false;
-	now.has_thread =
-		isatty(STDERR_FILENO) && pthread_create(&now.thread, NULL, show, NULL) == 0;
+	now.has_thread = isatty(STDERR_FILENO) && pthread_create(&now.thread, NULL, show, NULL) == 0;
 }
 
 void progress_stop(void)

@@ -95,8 +95,7 @@ static json_t *pack_keys(const char *const *keys)
 	return list;
 }
 
-int memctl_get(struct memctl *m, const char *group, const char *const *keys, memctl_value_fn *fn,
-	       void *arg)
+int memctl_get(struct memctl *m, const char *group, const char *const *keys, memctl_value_fn *fn, void *arg)
 {
 	struct walk w = { .fn.value = fn, .arg = arg };
 	json_t *request = client_new_request("get", group);
@@ -267,8 +266,7 @@ static int members_page(json_t *reply, void *arg)
 	return 0;
 }
 
-int memctl_members(struct memctl *m, const char *group, unsigned flags, memctl_member_fn *fn,
-		   void *arg)
+int memctl_members(struct memctl *m, const char *group, unsigned flags, memctl_member_fn *fn, void *arg)
 {
 	struct walk w = { .fn.member = fn, .arg = arg };
 	json_t *request;

@@ -19,10 +19,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define STACK	       262144
-#define LOOK_MS	       20
+#define STACK 262144
+#define LOOK_MS 20
 #define PATIENCE_LOOKS 50
-#define RETRY_MS       1000
+#define RETRY_MS 1000
 
 /* Sleeps until something changes, the connection hangs up, or the time is over (-1: none). */
 static void wait_for_change(struct memctl *m, int ms)

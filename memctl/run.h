@@ -15,12 +15,12 @@
 /* ---- the program (run_target.c) ---------------------------------------------------------- */
 
 struct run_target {
-	char **argv;        /* ends with NULL */
+	char **argv;	    /* ends with NULL */
 	const char *name;   /* last part of argv[0] */
-	bool carries;       /* it takes the preload library */
+	bool carries;	    /* it takes the preload library */
 	bool keeps_preload; /* LD_PRELOAD stays in its environment, for what it starts */
 	const char *words;  /* what is special about it, for people */
-	bool on_device;     /* it takes the library for device memory, too */
+	bool on_device;	    /* it takes the library for device memory, too */
 };
 
 /* Finds the program and looks at it. 0, or SAY_RUN_NOT_FOUND, SAY_RUN_NOT_EXECUTABLE with a
@@ -49,8 +49,7 @@ struct run_group {
 
 /* Makes the group `named`, or uses it when there is one, or makes /run-PID when it is NULL; makes
  * the settings. Negative errno with its sentence. */
-int run_group_make(struct memctl *m, const char *named, bool keep, const char *const *settings,
-		   struct run_group *ret);
+int run_group_make(struct memctl *m, const char *named, bool keep, const char *const *settings, struct run_group *ret);
 
 /* Cuts the last name off a path, in place; false for "/". */
 bool run_group_up(char *path);
@@ -87,8 +86,7 @@ struct run_child {
 
 /* Starts the program as a member of the group. 0; SAY_RUN_FAILED, SAY_RUN_NOT_FOUND or
  * SAY_RUN_NOT_EXECUTABLE with a sentence. From now on this process's signals wait. */
-int run_child_start(const struct run_target *t, const char *dir, const char *group,
-		    struct run_child *ret);
+int run_child_start(const struct run_target *t, const char *dir, const char *group, struct run_child *ret);
 
 /* Waits until it has ended, passing signals on, and meanwhile looks after what is kept for it. It stays a zombie:
  * its pid remains its own. */
@@ -131,7 +129,7 @@ void run_profile_write(const struct run_profile *p, const char *group, bool was_
 /* What the group and each above it say. */
 struct run_level {
 	uint64_t max, peak, failcnt;
-	uint64_t oom;       /* charges refused at this group */
+	uint64_t oom;	    /* charges refused at this group */
 	uint64_t oom_below; /* and at those below it */
 	uint64_t oom_kill;  /* members killed for want of memory, here and below */
 	bool fails;	    /* memory.oom.policy is fail: what `oom` counts was refused */
@@ -139,7 +137,7 @@ struct run_level {
 
 struct run_levels {
 	struct run_level level[GROUP_DEPTH_MAX + 1]; /* [0] is the group itself */
-	unsigned n;                                  /* 0: they could not be read */
+	unsigned n;				     /* 0: they could not be read */
 };
 
 /* What a report is made of. */

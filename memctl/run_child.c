@@ -42,8 +42,7 @@ static struct sigaction users_sigchld;
 
 static void fill_passed(sigset_t *set)
 {
-	static const int passed[] = { SIGINT,  SIGTERM,  SIGHUP,  SIGQUIT, SIGUSR1,
-				      SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP };
+	static const int passed[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP };
 
 	(void)sigemptyset(set);
 	for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
@@ -58,8 +57,7 @@ static void hold_signals(void)
 
 	fill_passed(&set);
 	(void)sigprocmask(SIG_BLOCK, &set, &users_mask);
-	(void)sigaction(SIGCHLD, &normal,
-			&users_sigchld); /* ignored, children would leave no status */
+	(void)sigaction(SIGCHLD, &normal, &users_sigchld); /* ignored, children would leave no status */
 }
 
 static void restore_signals(void)
@@ -83,8 +81,8 @@ static int join(const struct segment *seg, const struct run_target *t, uint16_t 
 	if (member_find(seg, pid, start_time, &member) == 0) {
 		mc_store_full(&member_of(seg, member)->group, group);
 	} else {
-		err = member_join(seg, pid, start_time, group,
-				  t->carries ? MEMBER_LIVE : MEMBER_OBSERVED, t->name, &member);
+		err = member_join(seg, pid, start_time, group, t->carries ? MEMBER_LIVE : MEMBER_OBSERVED, t->name,
+				  &member);
 		if (err)
 			return err;
 	}
@@ -101,8 +99,8 @@ __attribute__((noreturn)) static void give_up(int tell, enum stage stage, int er
 	_exit(SAY_RUN_FAILED);
 }
 
-__attribute__((noreturn)) static void become(const struct run_target *t, const struct segment *seg,
-					     uint16_t group, int tell)
+__attribute__((noreturn)) static void become(const struct run_target *t, const struct segment *seg, uint16_t group,
+					     int tell)
 {
 	int err = join(seg, t, group);
 
@@ -132,8 +130,7 @@ static const char *join_words(int err)
 static int explain(const struct run_target *t, const char *group, const struct failure *f)
 {
 	if (f->stage == STAGE_JOIN) {
-		(void)say_failed("run", "%s cannot become a member of %s: %s", t->name, group,
-				 join_words(f->err));
+		(void)say_failed("run", "%s cannot become a member of %s: %s", t->name, group, join_words(f->err));
 		return SAY_RUN_FAILED;
 	}
 	(void)say_failed("run", "%s: cannot be executed: %s", t->argv[0], strerror(-f->err));
@@ -151,8 +148,8 @@ static bool read_failure(int fd, struct failure *f)
 	return n == (ssize_t)sizeof(*f);
 }
 
-static int start(const struct run_target *t, const struct segment *seg, const char *path,
-		 uint16_t group, struct run_child *ret)
+static int start(const struct run_target *t, const struct segment *seg, const char *path, uint16_t group,
+		 struct run_child *ret)
 {
 	struct failure f;
 	int tell[2];
@@ -189,8 +186,7 @@ static const char *attach_words(int err)
 	}
 }
 
-int run_child_start(const struct run_target *t, const char *dir, const char *path,
-		    struct run_child *ret)
+int run_child_start(const struct run_target *t, const char *dir, const char *path, struct run_child *ret)
 {
 	struct segment seg;
 	uint16_t group;

@@ -17,8 +17,8 @@ const char *run_device_library(void)
 /* What the drivers of NVIDIA, of the kernel's DRM and of AMD's compute put there; WSL's. */
 static bool is_there_a_device(void)
 {
-	static const char *const names[] = {"/dev/nvidiactl", "/dev/nvidia0", "/dev/dri/renderD128",
-					    "/dev/kfd", "/dev/dxg"};
+	static const char *const names[] = { "/dev/nvidiactl", "/dev/nvidia0", "/dev/dri/renderD128", "/dev/kfd",
+					     "/dev/dxg" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (access(names[i], F_OK) == 0)
@@ -35,7 +35,7 @@ static int look_for_limit(const struct memctl_value *value, void *arg)
 
 static bool is_limited(struct memctl *m, const char *group)
 {
-	static const char *const keys[] = {"dmem.max", "dmem.high", NULL};
+	static const char *const keys[] = { "dmem.max", "dmem.high", NULL };
 	char path[GROUP_PATH_MAX];
 	bool found = false;
 
@@ -54,6 +54,5 @@ bool run_device_is_wanted(struct memctl *m, const char *group)
 		return false;
 	if (wish && strcmp(wish, "on") == 0)
 		return true;
-	return is_limited(m, group) ||
-	       (is_there_a_device() && access(run_device_library(), R_OK) == 0);
+	return is_limited(m, group) || (is_there_a_device() && access(run_device_library(), R_OK) == 0);
 }

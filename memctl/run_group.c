@@ -12,8 +12,7 @@
 
 #define NAMES_MAX 100 /* groups of earlier processes with our pid that were kept */
 
-static int use_named(struct memctl *m, const char *named, const char *const *settings,
-		     struct run_group *ret)
+static int use_named(struct memctl *m, const char *named, const char *const *settings, struct run_group *ret)
 {
 	int err = -EEXIST;
 
@@ -53,8 +52,7 @@ static const char *outer_group(void)
 	return outer && outer[0] == '/' && outer[1] ? outer : "";
 }
 
-int run_group_make(struct memctl *m, const char *named, bool keep, const char *const *settings,
-		   struct run_group *ret)
+int run_group_make(struct memctl *m, const char *named, bool keep, const char *const *settings, struct run_group *ret)
 {
 	const char *outer = outer_group();
 	int err;

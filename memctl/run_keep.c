@@ -17,8 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ASK_MS	1000u /* members that have room to give are asked so often */
-#define LOOK_MS 250u  /* what waits for room looks by itself so often */
+#define ASK_MS 1000u /* members that have room to give are asked so often */
+#define LOOK_MS 250u /* what waits for room looks by itself so often */
 
 /* The group itself, or that above a transient one: nobody else is in there. */
 static int find_group(const struct segment *seg, const struct run_group *g, uint16_t *ret)

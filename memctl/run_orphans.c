@@ -14,9 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define JOIN_MS      1000 /* more than an exec takes; what has not joined then never will */
+#define JOIN_MS 1000 /* more than an exec takes; what has not joined then never will */
 #define JOIN_LOOK_MS 2
-#define ORPHANS_MAX  256
+#define ORPHANS_MAX 256
 
 struct orphans {
 	pid_t pid[ORPHANS_MAX];

@@ -58,9 +58,10 @@ static int take(const struct memctl_value *v, void *arg)
 
 void run_report_read(struct memctl *m, const char *group, struct run_levels *ret)
 {
-	static const char *const keys[] = { "memory.max",          "memory.peak",
-					    "memory.failcnt",      "memory.events",
-					    "memory.events.local", "memory.oom.policy", NULL };
+	static const char *const keys[] = {
+		"memory.max",	     "memory.peak", "memory.failcnt", "memory.events", "memory.events.local",
+		"memory.oom.policy", NULL
+	};
 	char path[GROUP_PATH_MAX];
 
 	memset(ret, 0, sizeof(*ret));
@@ -100,8 +101,7 @@ static void copy_refusal(const struct segment *seg, uint16_t group, struct refus
 }
 
 /* The counters are shared memory: a reader's mapping shows what no key does. */
-static void read_refusal(const struct run_report *r, const char *dir, const char *path,
-			 struct refusal *ret)
+static void read_refusal(const struct run_report *r, const char *dir, const char *path, struct refusal *ret)
 {
 	struct segment seg;
 	uint16_t group;
@@ -136,8 +136,7 @@ static uint64_t refused_at(const struct run_report *r, unsigned level)
 static uint64_t refused_below(const struct run_report *r)
 {
 	uint64_t before = r->before.level[0].oom_below;
-	uint64_t all =
-		r->after.level[0].oom_below > before ? r->after.level[0].oom_below - before : 0;
+	uint64_t all = r->after.level[0].oom_below > before ? r->after.level[0].oom_below - before : 0;
 	uint64_t own = met_at(r, 0);
 
 	return all > own ? all - own : 0;
@@ -159,8 +158,7 @@ static const char *size_words(uint64_t bytes, char *buf)
 	return bytes == MEMCTL_MAX ? "max" : units_format(bytes, buf);
 }
 
-static void print_refusal(FILE *to, const struct run_report *r, const char *dir, const char *path,
-			  unsigned level)
+static void print_refusal(FILE *to, const struct run_report *r, const char *dir, const char *path, unsigned level)
 {
 	const struct run_level *l = &r->after.level[level];
 	char limit[UNITS_BUF], size[UNITS_BUF], peak[UNITS_BUF];
@@ -168,21 +166,18 @@ static void print_refusal(FILE *to, const struct run_report *r, const char *dir,
 	struct refusal last;
 
 	read_refusal(r, dir, path, &last);
-	(void)fprintf(to,
-		      "memctl: %s refused %llu charge%s: its memory.max is %s, its peak was %s\n",
-		      path, (unsigned long long)n, n == 1 ? "" : "s", size_words(l->max, limit),
-		      size_words(l->peak, peak));
+	(void)fprintf(to, "memctl: %s refused %llu charge%s: its memory.max is %s, its peak was %s\n", path,
+		      (unsigned long long)n, n == 1 ? "" : "s", size_words(l->max, limit), size_words(l->peak, peak));
 	if (last.pid)
-		(void)fprintf(to, "memctl:   %s was pid %d%s%s%s, which asked for %s\n",
-			      n == 1 ? "it" : "the last", (int)last.pid, *last.comm ? " (" : "",
-			      last.comm, *last.comm ? ")" : "", size_words(last.bytes, size));
+		(void)fprintf(to, "memctl:   %s was pid %d%s%s%s, which asked for %s\n", n == 1 ? "it" : "the last",
+			      (int)last.pid, *last.comm ? " (" : "", last.comm, *last.comm ? ")" : "",
+			      size_words(last.bytes, size));
 }
 
 static void print_advice(FILE *to, const struct run_report *r)
 {
 	if (r->group->transient && refused_at(r, 0))
-		(void)fprintf(to,
-			      "memctl:   to try: a larger limit (--max), or less work at a time\n");
+		(void)fprintf(to, "memctl:   to try: a larger limit (--max), or less work at a time\n");
 	else
 		(void)fprintf(to, "memctl:   to try: a larger limit ('memctl set GROUP "
 				  "memory.max=SIZE'), or less "
@@ -203,8 +198,7 @@ static void print_refusals(FILE *to, const struct run_report *r, const char *dir
 		(void)fprintf(to,
 			      "memctl: groups below %s refused %llu charge%s; 'memctl stat' of each "
 			      "says which\n",
-			      r->group->path, (unsigned long long)refused_below(r),
-			      refused_below(r) == 1 ? "" : "s");
+			      r->group->path, (unsigned long long)refused_below(r), refused_below(r) == 1 ? "" : "s");
 	if (refused_in_all(r))
 		print_advice(to, r);
 }
@@ -262,8 +256,8 @@ static void print_words(FILE *to, const struct run_report *r, struct memctl *m, 
 	const struct run_level *l = &r->after.level[0];
 	char peak[UNITS_BUF], limit[UNITS_BUF];
 
-	(void)fprintf(to, "memctl: %s (pid %d) in %s %s %d\n", r->target->name, (int)r->child->pid,
-		      r->group->path, r->child->signal ? "ended by signal" : "ended with status",
+	(void)fprintf(to, "memctl: %s (pid %d) in %s %s %d\n", r->target->name, (int)r->child->pid, r->group->path,
+		      r->child->signal ? "ended by signal" : "ended with status",
 		      r->child->signal ? r->child->signal : r->child->status);
 	(void)fprintf(to, "memctl:   peak %s, limit %s, failcnt %llu, oom %llu, members left %u\n",
 		      size_words(l->peak, peak), size_words(l->max, limit),
@@ -280,16 +274,14 @@ static json_t *json_size(uint64_t bytes)
 	return bytes == MEMCTL_MAX ? json_string("max") : json_integer((json_int_t)bytes);
 }
 
-static json_t *json_refusal(const struct run_report *r, const char *dir, const char *path,
-			    unsigned level)
+static json_t *json_refusal(const struct run_report *r, const char *dir, const char *path, unsigned level)
 {
 	struct refusal last;
 
 	read_refusal(r, dir, path, &last);
-	return json_pack(
-		"{ss sI so si sI ss%}", "group", path, "refused", (json_int_t)refused_at(r, level),
-		"max", json_size(r->after.level[level].max), "pid", (int)last.pid, "bytes",
-		(json_int_t)last.bytes, "comm", last.comm, strnlen(last.comm, sizeof(last.comm)));
+	return json_pack("{ss sI so si sI ss%}", "group", path, "refused", (json_int_t)refused_at(r, level), "max",
+			 json_size(r->after.level[level].max), "pid", (int)last.pid, "bytes", (json_int_t)last.bytes,
+			 "comm", last.comm, strnlen(last.comm, sizeof(last.comm)));
 }
 
 static json_t *json_refusals(const struct run_report *r, const char *dir)
@@ -310,14 +302,13 @@ static void print_json(FILE *to, const struct run_report *r, struct memctl *m, u
 {
 	const struct run_level *l = &r->after.level[0];
 	char *kill = was_short(r) ? read_kill(m, r->group->path) : NULL;
-	json_t *object = json_pack("{ss ss* si si si so so sI sI si so sI ss*}", "group", r->group->path,
-				   "command", r->target->name, "pid", (int)r->child->pid, "status",
-				   r->child->status, "signal", r->child->signal, "peak",
-				   json_size(l->peak), "max", json_size(l->max), "failcnt",
-				   (json_int_t)(l->failcnt - r->before.level[0].failcnt), "oom",
-				   (json_int_t)refused_in_all(r), "members", (int)members,
-				   "refusals", json_refusals(r, memctl_dir(m)), "oom_kill",
-				   (json_int_t)killed(r), "oom_report", kill);
+	json_t *object =
+		json_pack("{ss ss* si si si so so sI sI si so sI ss*}", "group", r->group->path, "command",
+			  r->target->name, "pid", (int)r->child->pid, "status", r->child->status, "signal",
+			  r->child->signal, "peak", json_size(l->peak), "max", json_size(l->max), "failcnt",
+			  (json_int_t)(l->failcnt - r->before.level[0].failcnt), "oom", (json_int_t)refused_in_all(r),
+			  "members", (int)members, "refusals", json_refusals(r, memctl_dir(m)), "oom_kill",
+			  (json_int_t)killed(r), "oom_report", kill);
 
 	(void)json_dumpf(object, to, JSON_INDENT(2));
 	(void)fputc('\n', to);

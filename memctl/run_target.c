@@ -31,8 +31,7 @@ static int check_path(const char *path)
 	struct stat st;
 
 	if (stat(path, &st))
-		return errno == ENOENT || errno == ENOTDIR ? not_found(path)
-							   : not_executable(path, errno);
+		return errno == ENOENT || errno == ENOTDIR ? not_found(path) : not_executable(path, errno);
 	if (S_ISDIR(st.st_mode))
 		return not_executable(path, EISDIR);
 	return access(path, X_OK) ? not_executable(path, errno) : 0;
@@ -105,11 +104,10 @@ static const char *library_path(void)
 static int check_library(const char *path)
 {
 	if (strpbrk(path, SEPARATORS))
-		return say_failed(
-			"run",
-			"the preload library's path has a blank or a colon, which LD_PRELOAD "
-			"cannot carry: %s",
-			path);
+		return say_failed("run",
+				  "the preload library's path has a blank or a colon, which LD_PRELOAD "
+				  "cannot carry: %s",
+				  path);
 	if (access(path, R_OK))
 		return say_failed("run",
 				  "the preload library %s cannot be read: %m; is memctl installed "
@@ -120,9 +118,8 @@ static int check_library(const char *path)
 
 static bool names_allocator(const char *entry, size_t n)
 {
-	static const char *const known[] = { "jemalloc", "tcmalloc", "mimalloc",  "snmalloc",
-					     "rpmalloc", "hoard",    "tbbmalloc", "scudo",
-					     "dmalloc",  "efence" };
+	static const char *const known[] = { "jemalloc", "tcmalloc",  "mimalloc", "snmalloc", "rpmalloc",
+					     "hoard",	 "tbbmalloc", "scudo",	  "dmalloc",  "efence" };
 	const char *slash = memrchr(entry, '/', n);
 	const char *name = slash ? slash + 1 : entry;
 	size_t left = n - (size_t)(name - entry);
@@ -216,8 +213,7 @@ int run_target_set_environment(const struct run_target *t, const char *dir, cons
 {
 	if (set_preload(t))
 		return SAY_RUN_FAILED;
-	if (setenv("MEMCTL_DIR", dir, 1) || setenv("MEMCTL_GROUP", group, 1) ||
-	    set_pressure_watch(dir)) {
+	if (setenv("MEMCTL_DIR", dir, 1) || setenv("MEMCTL_GROUP", group, 1) || set_pressure_watch(dir)) {
 		(void)say_failed("run", "no memory left");
 		return SAY_RUN_FAILED;
 	}

@@ -41,8 +41,7 @@ void say_note(const char *command, const char *format, ...)
 /* The daemon mostly says itself what to try. */
 static const char *advice(int err, const char *sentence)
 {
-	if (err == -ENOENT && strncmp(sentence, "no such group", 13) == 0 &&
-	    !strstr(sentence, "create it"))
+	if (err == -ENOENT && strncmp(sentence, "no such group", 13) == 0 && !strstr(sentence, "create it"))
 		return "; 'memctl tree' shows the groups there are";
 	if (err == -EEXIST)
 		return "; 'memctl set' changes its keys";
@@ -53,6 +52,5 @@ int say_error(const char *command, int err)
 {
 	const char *sentence = memctl_error();
 
-	return say_failed(command, "%s%s", *sentence ? sentence : strerror(-err),
-			  advice(err, sentence));
+	return say_failed(command, "%s%s", *sentence ? sentence : strerror(-err), advice(err, sentence));
 }

@@ -5,8 +5,8 @@
 
 enum say_exit {
 	SAY_OK = 0,
-	SAY_FAILED = 1,      /* what was asked for could not be done */
-	SAY_USAGE = 2,       /* options or arguments are wrong; nothing was done */
+	SAY_FAILED = 1,	     /* what was asked for could not be done */
+	SAY_USAGE = 2,	     /* options or arguments are wrong; nothing was done */
 	SAY_NOT_RUNNING = 3, /* daemon status: none runs */
 	SAY_RUN_FAILED = 125,
 	SAY_RUN_NOT_EXECUTABLE = 126,

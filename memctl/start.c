@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define EXIT_BUSY     3    /* memctld(8): another one serves the directory */
+#define EXIT_BUSY 3	   /* memctld(8): another one serves the directory */
 #define LAST_WORDS_MS 1000 /* for the sentence of a daemon that failed */
 
 static char *daemon_path(void)
@@ -36,9 +36,9 @@ static char *daemon_path(void)
 static bool is_for_daemon(const char *variable)
 {
 	static const char *const others[] = {
-		"LD_PRELOAD=",	   "MEMCTL_GROUP=", /* would make it a member */
-		"NOTIFY_SOCKET=",  "WATCHDOG_PID=", "WATCHDOG_USEC=", /* a service's: it is not that service */
-		"LISTEN_PID=",	   "LISTEN_FDS=",   "LISTEN_FDNAMES=",
+		"LD_PRELOAD=",	  "MEMCTL_GROUP=",		     /* would make it a member */
+		"NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC=", /* a service's: it is not that service */
+		"LISTEN_PID=",	  "LISTEN_FDS=",   "LISTEN_FDNAMES=",
 	};
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
@@ -86,9 +86,8 @@ static int set_attributes(posix_spawnattr_t *attributes)
 	if (!err)
 		err = posix_spawnattr_setsigdefault(attributes, &all);
 	if (!err)
-		err = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID |
-								   POSIX_SPAWN_SETSIGMASK |
-								   POSIX_SPAWN_SETSIGDEF);
+		err = posix_spawnattr_setflags(attributes,
+					       POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	return err;
 }
 
@@ -154,8 +153,7 @@ static int judge(const char *dir, int status, int words)
 	if (status == EXIT_BUSY)
 		return error_set(-EBUSY, "another daemon serves %s", dir);
 	why = read_words(words, text, sizeof(text));
-	return error_set(-ENOTCONN, "the daemon did not start: %s",
-			 *why ? why : "it ended without a word");
+	return error_set(-ENOTCONN, "the daemon did not start: %s", *why ? why : "it ended without a word");
 }
 
 int start_daemon(const char *dir, unsigned idle_seconds)
@@ -173,8 +171,7 @@ int start_daemon(const char *dir, unsigned idle_seconds)
 	err = spawn(args, words[1], &pid);
 	(void)close(words[1]);
 	if (err)
-		err = error_set(-ENOTCONN, "cannot start the daemon %s: %s", args[0],
-				strerror(-err));
+		err = error_set(-ENOTCONN, "cannot start the daemon %s: %s", args[0], strerror(-err));
 	else
 		err = judge(dir, wait_for(pid), words[0]);
 	(void)close(words[0]);

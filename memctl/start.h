@@ -4,7 +4,7 @@
 #define MEMCTL_START_H
 
 #define START_IDLE_SECONDS 60 /* one that started by itself ends by itself */
-#define START_STAY         0
+#define START_STAY 0
 
 /* Starts memctld for `dir` ($MEMCTL_DAEMON, else the installed one) and waits until it listens. It
  * ends after idle_seconds without connections and members; START_STAY: never. -EBUSY: another has

@@ -211,8 +211,7 @@ static const char *symbol_of(struct symbols *s, const struct symbols_module *m, 
 {
 	GElf_Off offset;
 	GElf_Sym symbol;
-	const char *name =
-		dwfl_module_addrinfo(m->module, at, &offset, &symbol, NULL, NULL, NULL);
+	const char *name = dwfl_module_addrinfo(m->module, at, &offset, &symbol, NULL, NULL, NULL);
 
 	if (!name || (symbol.st_size && offset >= symbol.st_size))
 		return NULL;

@@ -15,7 +15,7 @@ struct symbols;
 struct symbols_frame {
 	const char *function; /* never NULL: "libx.so+0x1234" where nothing is known */
 	const char *file;     /* NULL: not known */
-	int line;             /* 0: not known */
+	int line;	      /* 0: not known */
 	const char *module;
 };
 

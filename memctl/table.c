@@ -15,9 +15,9 @@
 #include <string.h>
 
 #define TABLE_COLUMNS_MAX 16
-#define COLOUR_OFF        "\033[0m"
-#define COLOUR_NOTE       "\033[2m" /* numbers are what is looked for: the words beside them step back */
-#define NOTE_LEAST        20        /* places; with less, lines are broken */
+#define COLOUR_OFF "\033[0m"
+#define COLOUR_NOTE "\033[2m" /* numbers are what is looked for: the words beside them step back */
+#define NOTE_LEAST 20	      /* places; with less, lines are broken */
 
 struct cell {
 	char *text;  /* NULL: a number */
@@ -82,8 +82,7 @@ static struct cell *next_cell(struct table *t)
 		t->room = t->room ? 2 * t->room : 64;
 		t->cells = must(reallocarray(t->cells, t->room, sizeof(*t->cells)));
 	}
-	t->cells[t->used] =
-		(struct cell){ .colour = "", .kind = t->columns[t->used % t->width].kind };
+	t->cells[t->used] = (struct cell){ .colour = "", .kind = t->columns[t->used % t->width].kind };
 	return &t->cells[t->used++];
 }
 
@@ -197,8 +196,7 @@ static int compare_cells(const struct cell *a, const struct cell *b)
 static int compare_rows(const void *a, const void *b, void *arg)
 {
 	const struct order *o = arg;
-	int c = compare_cells((const struct cell *)a + o->column,
-			      (const struct cell *)b + o->column);
+	int c = compare_cells((const struct cell *)a + o->column, (const struct cell *)b + o->column);
 
 	return o->reversed ? -c : c;
 }
@@ -221,8 +219,7 @@ static bool is_number(const struct table *t, size_t column)
 	return t->columns[column].kind >= TABLE_ID;
 }
 
-static const char *number_shown(const struct cell *c, const struct output *o,
-				char buf[OUTPUT_SIZE_BUF])
+static const char *number_shown(const struct cell *c, const struct output *o, char buf[OUTPUT_SIZE_BUF])
 {
 	if (c->kind == TABLE_BYTES || c->number == MEMCTL_MAX)
 		return output_size(o, c->number, buf);
@@ -278,8 +275,7 @@ static void print_titles(const struct table *t, const struct choice *c, const si
 		char title[64];
 		size_t n = 0;
 
-		for (const char *p = t->columns[c->column[i]].name; *p && n < sizeof(title) - 1;
-		     p++)
+		for (const char *p = t->columns[c->column[i]].name; *p && n < sizeof(title) - 1; p++)
 			title[n++] = (char)(*p == '_' ? ' ' : toupper((unsigned char)*p));
 		title[n] = 0;
 		print_padded(title, to[i], is_number(t, c->column[i]), i + 1 == c->n, "");
@@ -328,8 +324,10 @@ static void print_table(struct table *t, const struct choice *c, const struct ou
 		for (size_t i = 0; i < c->n; i++) {
 			const struct cell *cell = cell_at(t, r, c->column[i]);
 
-			print_padded(shown(cell, o, buf), to[i], is_number(t, c->column[i]),
-				     i + 1 == c->n, !colour ? "" : cell->kind == TABLE_NOTE && !cell->shown ? COLOUR_NOTE : cell->colour);
+			print_padded(shown(cell, o, buf), to[i], is_number(t, c->column[i]), i + 1 == c->n,
+				     !colour					? ""
+				     : cell->kind == TABLE_NOTE && !cell->shown ? COLOUR_NOTE
+										: cell->colour);
 		}
 		(void)putchar('\n');
 	}
@@ -341,8 +339,7 @@ static void print_plain(const struct table *t, const struct choice *c, const str
 
 	for (size_t r = 0; r < rows(t); r++)
 		for (size_t i = 0; i < c->n; i++)
-			(void)printf("%s%c", shown(cell_at(t, r, c->column[i]), o, buf),
-				     i + 1 == c->n ? '\n' : ' ');
+			(void)printf("%s%c", shown(cell_at(t, r, c->column[i]), o, buf), i + 1 == c->n ? '\n' : ' ');
 }
 
 /* ---- for programs ------------------------------------------------------------------------ */

@@ -26,9 +26,7 @@ void top_close(struct top *t)
 	free(t->past);
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------------------- */
 
 /* Which columns are wanted. */
 struct columns {
@@ -53,35 +51,32 @@ static uint64_t known(uint64_t value)
 	return value == CENSUS_UNKNOWN ? 0 : value;
 }
 
-static void fill(struct top *t, struct top_group *g, uint32_t i, const struct columns *c,
-		 uint64_t passed_ns)
+static void fill(struct top *t, struct top_group *g, uint32_t i, const struct columns *c, uint64_t passed_ns)
 {
 	const struct census_row *row = census_at(&t->census, i);
 	struct top_past *past = &t->past[row->slot % SLOTS];
 	bool is_known = past->generation == row->generation + 1;
 
-	*g = (struct top_group){.row = i,
-				.slot = row->slot,
-				.generation = row->generation,
-				.depth = row->depth,
-				.members = row->members,
-				.members_local = row->members_local,
-				.name = row->name,
-				.current = known(census_value(row, c->current)),
-				.max = census_value(row, c->max),
-				.high = census_value(row, c->high),
-				.low = known(census_value(row, c->low)),
-				.pressure = (uint32_t)known(census_value(row, c->pressure)),
-				.hits = known(census_value(row, c->hits)) +
-					known(census_value(row, c->refused))};
+	*g = (struct top_group){ .row = i,
+				 .slot = row->slot,
+				 .generation = row->generation,
+				 .depth = row->depth,
+				 .members = row->members,
+				 .members_local = row->members_local,
+				 .name = row->name,
+				 .current = known(census_value(row, c->current)),
+				 .max = census_value(row, c->max),
+				 .high = census_value(row, c->high),
+				 .low = known(census_value(row, c->low)),
+				 .pressure = (uint32_t)known(census_value(row, c->pressure)),
+				 .hits = known(census_value(row, c->hits)) + known(census_value(row, c->refused)) };
 	g->limit = g->max < g->high ? g->max : g->high;
 	if (is_known && passed_ns) {
-		g->rate = (int64_t)((double)((int64_t)g->current - (int64_t)past->current) * 1e9 /
-				    (double)passed_ns);
+		g->rate = (int64_t)((double)((int64_t)g->current - (int64_t)past->current) * 1e9 / (double)passed_ns);
 		g->hits_new = g->hits > past->hits ? g->hits - past->hits : 0;
 	}
 	g->is_folded = is_known && past->is_folded;
-	*past = (struct top_past){row->generation + 1, g->is_folded, g->current, g->hits};
+	*past = (struct top_past){ row->generation + 1, g->is_folded, g->current, g->hits };
 }
 
 /* The root is put first, and rows are found by slot. */
@@ -144,9 +139,7 @@ int top_read(struct top *t, struct memctl *m)
 	return err;
 }
 
-/* ---- arranging
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- arranging ------------------------------------------------------------------------------------------- */
 
 static const struct top *sorting; /* qsort has no argument for it */
 
@@ -166,8 +159,7 @@ static int order(int64_t a, int64_t b)
 
 static int compare(const void *p, const void *q)
 {
-	const struct top_group *a = &sorting->group[*(const uint32_t *)p],
-			       *b = &sorting->group[*(const uint32_t *)q];
+	const struct top_group *a = &sorting->group[*(const uint32_t *)p], *b = &sorting->group[*(const uint32_t *)q];
 	int r = 0;
 
 	switch (sorting->sort) {
@@ -207,8 +199,7 @@ char *top_path(const struct top *t, uint32_t group, char *buf)
 		chain[n++] = group;
 	(void)strcpy(buf, "/");
 	while (n--)
-		at += (size_t)snprintf(buf + at, GROUP_PATH_MAX - at, "/%s",
-				       t->group[chain[n]].name);
+		at += (size_t)snprintf(buf + at, GROUP_PATH_MAX - at, "/%s", t->group[chain[n]].name);
 	return buf;
 }
 
@@ -260,7 +251,7 @@ static void add_line(struct top *t, uint32_t group, int member, bool is_last, ui
 		t->line = line;
 		t->line_room = room;
 	}
-	t->line[t->lines++] = (struct top_line){group, member, is_last, open};
+	t->line[t->lines++] = (struct top_line){ group, member, is_last, open };
 }
 
 static void add_group(struct top *t, uint32_t group, bool is_last, uint32_t open)
@@ -268,8 +259,7 @@ static void add_group(struct top *t, uint32_t group, bool is_last, uint32_t open
 	const struct top_group *g = &t->group[group];
 
 	add_line(t, group, -1, is_last, open);
-	for (uint32_t i = 0;
-	     t->has_members && i < g->members_local && (t->is_flat || !g->is_folded); i++)
+	for (uint32_t i = 0; t->has_members && i < g->members_local && (t->is_flat || !g->is_folded); i++)
 		add_line(t, group, (int)i, false, is_last ? open : open | 1u << g->depth);
 }
 

@@ -8,15 +8,7 @@
 
 #include <stdbool.h>
 
-enum top_sort {
-	TOP_BY_NAME,
-	TOP_BY_CURRENT,
-	TOP_BY_RATE,
-	TOP_BY_PRESSURE,
-	TOP_BY_SHARE,
-	TOP_BY_MEMBERS,
-	TOP_SORTS
-};
+enum top_sort { TOP_BY_NAME, TOP_BY_CURRENT, TOP_BY_RATE, TOP_BY_PRESSURE, TOP_BY_SHARE, TOP_BY_MEMBERS, TOP_SORTS };
 
 struct top_group {
 	uint32_t row; /* of the census */
@@ -26,11 +18,11 @@ struct top_group {
 	uint32_t depth, members, members_local;
 	const char *name; /* in the census */
 	uint64_t current, max, high, low;
-	uint64_t limit;           /* the lower of max and high; CENSUS_MAX: none */
-	int64_t rate;             /* of current, bytes a second */
-	uint32_t pressure;        /* some.avg10, in hundredths of a percent */
-	uint64_t hits;            /* memory.events: max and oom */
-	uint64_t hits_new;        /* since the last census */
+	uint64_t limit;		  /* the lower of max and high; CENSUS_MAX: none */
+	int64_t rate;		  /* of current, bytes a second */
+	uint32_t pressure;	  /* some.avg10, in hundredths of a percent */
+	uint64_t hits;		  /* memory.events: max and oom */
+	uint64_t hits_new;	  /* since the last census */
 	bool is_folded, is_match; /* match: of the filter, or above one */
 };
 
@@ -51,7 +43,7 @@ struct top_past {
 
 struct top {
 	struct census_copy census;
-	uint64_t seen_ns;        /* when it was taken */
+	uint64_t seen_ns;	 /* when it was taken */
 	struct top_group *group; /* group[0] is the root */
 	uint32_t groups, group_room;
 	struct top_line *line;

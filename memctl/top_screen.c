@@ -13,8 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HEAD       4 /* lines above the titles */
-#define WIDTH_MIN  40
+#define HEAD 4 /* lines above the titles */
+#define WIDTH_MIN 40
 #define HEIGHT_MIN 8
 
 enum { PAIR_GOOD = 1, PAIR_NEAR, PAIR_FULL, PAIR_QUIET, PAIR_NAME, PAIR_CLASS };
@@ -50,8 +50,8 @@ int top_screen_open(bool has_colour)
 		(void)init_pair(PAIR_NAME, COLOR_BLUE, -1);
 		for (short i = 0; i < 6; i++)
 			(void)init_pair((short)(PAIR_CLASS + i),
-					(const short[]){COLOR_BLUE, COLOR_GREEN, COLOR_MAGENTA,
-							COLOR_YELLOW, COLOR_RED, COLOR_CYAN}[i],
+					(const short[]){ COLOR_BLUE, COLOR_GREEN, COLOR_MAGENTA, COLOR_YELLOW,
+							 COLOR_RED, COLOR_CYAN }[i],
 					-1);
 	}
 	return 0;
@@ -72,9 +72,7 @@ static int pair(int n)
 	return has_pairs ? COLOR_PAIR(n) : 0;
 }
 
-/* ---- numbers
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- numbers --------------------------------------------------------------------------------------------- */
 
 #define SHORT_BUF 16
 
@@ -110,14 +108,11 @@ static char *percent_short(uint32_t hundredths, char buf[SHORT_BUF])
 {
 	if (!hundredths)
 		return strcpy(buf, "-");
-	(void)snprintf(buf, SHORT_BUF, hundredths >= 1000 ? "%.0f%%" : "%.1f%%",
-		       hundredths / 100.0);
+	(void)snprintf(buf, SHORT_BUF, hundredths >= 1000 ? "%.0f%%" : "%.1f%%", hundredths / 100.0);
 	return buf;
 }
 
-/* ---- the bars
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- the bars -------------------------------------------------------------------------------------------- */
 
 static int pair_of_share(unsigned share)
 {
@@ -132,12 +127,8 @@ static void draw_bar(int y, int x, int width, const struct top_group *g, uint64_
 	uint64_t end = g->max != CENSUS_MAX ? g->max : has_limit ? g->limit : whole;
 	unsigned share = top_share(g);
 	int inside = width - 2;
-	int full = end          ? (int)((double)g->current / (double)end * inside + 0.5)
-		   : g->current ? inside
-				: 0;
-	int mark = g->high != CENSUS_MAX && end > g->high
-			   ? (int)((double)g->high / (double)end * inside)
-			   : -1;
+	int full = end ? (int)((double)g->current / (double)end * inside + 0.5) : g->current ? inside : 0;
+	int mark = g->high != CENSUS_MAX && end > g->high ? (int)((double)g->high / (double)end * inside) : -1;
 
 	if (!full && g->current >> 20) /* something is there */
 		full = 1;
@@ -150,8 +141,7 @@ static void draw_bar(int y, int x, int width, const struct top_group *g, uint64_
 			(void)mvaddch(y, x + 1 + i, '!' | A_BOLD);
 		else
 			(void)mvaddch(y, x + 1 + i,
-				      (chtype)c | (chtype)(has_limit ? pair(pair_of_share(share))
-								     : pair(PAIR_QUIET)));
+				      (chtype)c | (chtype)(has_limit ? pair(pair_of_share(share)) : pair(PAIR_QUIET)));
 	}
 	(void)addch(']');
 }
@@ -159,8 +149,8 @@ static void draw_bar(int y, int x, int width, const struct top_group *g, uint64_
 static const struct {
 	const char *name;
 	char letter;
-} classes[] = {{"heap", 'h'},  {"anon", 'a'},   {"shmem", 's'},
-	       {"stack", 't'}, {"pinned", 'p'}, {"observed", 'o'}};
+} classes[] = { { "heap", 'h' },  { "anon", 'a' },   { "shmem", 's' },
+		{ "stack", 't' }, { "pinned", 'p' }, { "observed", 'o' } };
 
 #define CLASS_COUNT (sizeof(classes) / sizeof(classes[0]))
 
@@ -174,8 +164,7 @@ static void draw_classes(const struct top *t, const struct top_group *g, int y)
 
 	(void)move(y, 0);
 	for (size_t i = 0; i < CLASS_COUNT; i++) {
-		value[i] =
-			census_value(row, census_find(&t->census, "memory.stat", classes[i].name));
+		value[i] = census_value(row, census_find(&t->census, "memory.stat", classes[i].name));
 		value[i] = value[i] == CENSUS_UNKNOWN ? 0 : value[i];
 		sum += value[i];
 		if (value[i] && getcurx(stdscr) + 16 < x)
@@ -194,9 +183,7 @@ static void draw_classes(const struct top *t, const struct top_group *g, int y)
 	(void)addch(']');
 }
 
-/* ---- the head
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- the head -------------------------------------------------------------------------------------------- */
 
 static void draw_title(const struct top_screen *s)
 {
@@ -211,8 +198,7 @@ static void draw_title(const struct top_screen *s)
 	(void)mvprintw(0, 0, "memctl top");
 	(void)attroff(A_BOLD);
 	(void)printw("  %u group%s  %u member%s%s", t->groups, t->groups == 1 ? "" : "s",
-		     t->groups ? t->group[0].members : 0,
-		     t->groups && t->group[0].members == 1 ? "" : "s",
+		     t->groups ? t->group[0].members : 0, t->groups && t->group[0].members == 1 ? "" : "s",
 		     s->is_paused ? "  PAUSED" : "");
 	if (*t->filter)
 		(void)printw("  filter: %.20s", t->filter);
@@ -235,8 +221,8 @@ static void draw_regions(const struct top *t, const struct top_group *g, int y, 
 			continue;
 		if (limit == CENSUS_MAX)
 			limit = census_value(row, census_find_region(&t->census, "dmem.capacity", c->region));
-		(void)snprintf(one, sizeof(one), "  %.*s %s of %s", REGION_SHOWN, c->region, size_short(row->value[i], a),
-			       size_short(limit, b));
+		(void)snprintf(one, sizeof(one), "  %.*s %s of %s", REGION_SHOWN, c->region,
+			       size_short(row->value[i], a), size_short(limit, b));
 		if (left + (int)(strlen(line) + strlen(one)) >= COLS || strlen(line) + strlen(one) >= sizeof(line))
 			break;
 		(void)strcat(line, one);
@@ -269,20 +255,16 @@ static void draw_head(const struct top_screen *s)
 	draw_classes(t, chosen, 3);
 }
 
-/* ---- the lines
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- the lines ------------------------------------------------------------------------------------------- */
 
 /* From the right; what does not fit is left out, the last first. */
 struct layout {
-	int name, bar, current, limit, rate, pressure, members, peak,
-		hits; /* widths; 0: not shown */
+	int name, bar, current, limit, rate, pressure, members, peak, hits; /* widths; 0: not shown */
 };
 
 static struct layout lay_out(void)
 {
-	struct layout l = {
-		.current = 7, .limit = 7, .pressure = 7, .members = 5, .rate = 10, .bar = 16};
+	struct layout l = { .current = 7, .limit = 7, .pressure = 7, .members = 5, .rate = 10, .bar = 16 };
 
 	if (COLS < 76)
 		l.rate = 0;
@@ -344,9 +326,9 @@ static void draw_name(const struct top *t, const struct top_line *line, int y, i
 		for (uint32_t d = 1; d < g->depth; d++)
 			n += sprintf(text + n, line->open & 1u << d ? "| " : "  ");
 		(void)snprintf(text + n, sizeof(text) - (size_t)n, "%s%s",
-			       !g->depth                  ? ""
+			       !g->depth		  ? ""
 			       : g->first && g->is_folded ? "+ "
-			       : line->is_last            ? "`-"
+			       : line->is_last		  ? "`-"
 							  : "|-",
 			       g->depth ? g->name : "/");
 	}
@@ -354,13 +336,11 @@ static void draw_name(const struct top *t, const struct top_line *line, int y, i
 	if (n < width) {
 		(void)mvprintw(y, 0, "%s", text);
 	} else { /* the end of a name tells more */
-		(void)mvprintw(y, 0, "%.*s~%s", width / 2 - 2, text,
-			       text + n - (width - width / 2 - 1));
+		(void)mvprintw(y, 0, "%.*s~%s", width / 2 - 2, text, text + n - (width - width / 2 - 1));
 	}
 }
 
-static void draw_group(const struct top_screen *s, const struct layout *l,
-		       const struct top_line *line, int y)
+static void draw_group(const struct top_screen *s, const struct layout *l, const struct top_line *line, int y)
 {
 	const struct top *t = s->top;
 	const struct top_group *g = &t->group[line->group];
@@ -370,8 +350,7 @@ static void draw_group(const struct top_screen *s, const struct layout *l,
 	draw_name(t, line, y, l->name);
 	(void)mvprintw(y, x, "%*s", l->current, size_short(g->current, buf));
 	x += l->current;
-	(void)mvprintw(y, x, "%*s", l->limit,
-		       g->limit == CENSUS_MAX ? "-" : size_short(g->limit, buf));
+	(void)mvprintw(y, x, "%*s", l->limit, g->limit == CENSUS_MAX ? "-" : size_short(g->limit, buf));
 	x += l->limit + 1;
 	if (l->bar)
 		draw_bar(y, x, l->bar, g, t->group[0].current);
@@ -393,9 +372,7 @@ static void draw_group(const struct top_screen *s, const struct layout *l,
 		(void)mvaddch(y, COLS - 1, '*' | A_BOLD | (chtype)pair(PAIR_FULL));
 }
 
-/* ---- members
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- members --------------------------------------------------------------------------------------------- */
 
 static int keep(const struct memctl_member *member, void *arg)
 {
@@ -412,8 +389,7 @@ static int keep(const struct memctl_member *member, void *arg)
 		m->room = room;
 	}
 	to = &m->member[m->n++];
-	*to = (struct top_member){
-		.pid = member->pid, .held = member->held, .refused = member->refused};
+	*to = (struct top_member){ .pid = member->pid, .held = member->held, .refused = member->refused };
 	(void)snprintf(to->comm, sizeof(to->comm), "%s", member->comm);
 	(void)snprintf(to->state, sizeof(to->state), "%s", member->state);
 	(void)snprintf(to->flags, sizeof(to->flags), "%s", member->flags);
@@ -428,8 +404,7 @@ static int by_held(const void *p, const void *q)
 }
 
 /* Those of one group; asked for once a census, and only when they are seen. */
-static const struct top_members *members_of(struct top_screen *s, const struct top_group *g,
-					    uint32_t index)
+static const struct top_members *members_of(struct top_screen *s, const struct top_group *g, uint32_t index)
 {
 	struct top_members *m = NULL;
 	char path[GROUP_PATH_MAX];
@@ -448,13 +423,12 @@ static const struct top_members *members_of(struct top_screen *s, const struct t
 			s->seen_room = room;
 		}
 		m = &s->seen[s->seen_count++];
-		*m = (struct top_members){.slot = g->slot, .generation = g->generation};
+		*m = (struct top_members){ .slot = g->slot, .generation = g->generation };
 	}
 	if (m->seen_ns != s->top->seen_ns) {
 		m->n = 0;
 		m->seen_ns = s->top->seen_ns;
-		(void)memctl_members(s->memctl, top_path(s->top, index, path), MEMCTL_LOCAL, keep,
-				     m);
+		(void)memctl_members(s->memctl, top_path(s->top, index, path), MEMCTL_LOCAL, keep, m);
 		if (m->n)
 			qsort(m->member, m->n, sizeof(*m->member), by_held);
 	}
@@ -475,8 +449,7 @@ const struct top_member *top_screen_member(struct top_screen *s)
 	return line && line->member >= 0 ? member_at(s, line) : NULL;
 }
 
-static void draw_member(struct top_screen *s, const struct layout *l, const struct top_line *line,
-			int y)
+static void draw_member(struct top_screen *s, const struct layout *l, const struct top_line *line, int y)
 {
 	const struct top_member *m = member_at(s, line);
 	unsigned indent = s->top->is_flat ? 2 : 2 * s->top->group[line->group].depth + 1;
@@ -485,22 +458,18 @@ static void draw_member(struct top_screen *s, const struct layout *l, const stru
 	if (!m)
 		return;
 	(void)attron(pair(PAIR_QUIET));
-	(void)mvprintw(y, (int)indent, "%d %.*s", m->pid,
-		       l->name > (int)indent + 9 ? l->name - (int)indent - 9 : 0, m->comm);
+	(void)mvprintw(y, (int)indent, "%d %.*s", m->pid, l->name > (int)indent + 9 ? l->name - (int)indent - 9 : 0,
+		       m->comm);
 	(void)mvprintw(y, l->name, "%*s", l->current, size_short(m->held, buf));
 	if (l->bar)
 		(void)mvprintw(y, l->name + l->current + l->limit + 2, "%s%s%s",
-			       strcmp(m->state, "live") == 0 ? "" : m->state, *m->flags ? " " : "",
-			       m->flags);
+			       strcmp(m->state, "live") == 0 ? "" : m->state, *m->flags ? " " : "", m->flags);
 	if (l->hits)
-		(void)mvprintw(y, COLS - 1 - l->hits, "%*llu", l->hits,
-			       (unsigned long long)m->refused);
+		(void)mvprintw(y, COLS - 1 - l->hits, "%*llu", l->hits, (unsigned long long)m->refused);
 	(void)attroff(pair(PAIR_QUIET));
 }
 
-/* ---- all of it
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- all of it ------------------------------------------------------------------------------------------- */
 
 static void draw_lines(struct top_screen *s)
 {
@@ -515,8 +484,7 @@ static void draw_lines(struct top_screen *s)
 			draw_group(s, &l, line, y);
 		else
 			draw_member(s, &l, line, y);
-		if (s->first + i ==
-		    s->at) /* over what is there: the bar is read without colours too */
+		if (s->first + i == s->at) /* over what is there: the bar is read without colours too */
 			(void)mvchgat(y, 0, COLS, A_REVERSE, 0, NULL);
 	}
 }
@@ -582,7 +550,8 @@ static void draw_key(int y, const struct census_column *c)
 	char key[sizeof(c->key) + sizeof(c->region) + sizeof(c->field) + 4];
 	int before = (int)strlen(c->key) + 1, n;
 
-	n = snprintf(key, sizeof(key), "%s%s%s%s%s", c->key, *c->region ? "." : "", c->region, *c->field ? "." : "", c->field);
+	n = snprintf(key, sizeof(key), "%s%s%s%s%s", c->key, *c->region ? "." : "", c->region, *c->field ? "." : "",
+		     c->field);
 	if (n <= 32)
 		(void)mvprintw(y, 1, "%s", key);
 	else
@@ -598,8 +567,7 @@ static void draw_details(struct top_screen *s)
 
 	if (s->details_first > most)
 		s->details_first = most > 0 ? most : 0;
-	for (int y = 2, i = s->details_first; y < LINES - 1 && i < (int)t->census.columns;
-	     y++, i++) {
+	for (int y = 2, i = s->details_first; y < LINES - 1 && i < (int)t->census.columns; y++, i++) {
 		const struct census_column *c = &t->census.census->column[i];
 
 		draw_key(y, c);
@@ -620,10 +588,9 @@ static void draw_details(struct top_screen *s)
 
 static void draw_foot(const struct top_screen *s)
 {
-	static const char *const keys[] = {"?", "Help", "/", "Search", "f", "Filter",
-					   "t", "Tree", "o", "Sort",   "m", "Members",
-					   "i", "Info", "s", "Set",    "r", "Reclaim",
-					   "k", "Kill", "q", "Quit"};
+	static const char *const keys[] = { "?", "Help",    "/", "Search",  "f", "Filter", "t", "Tree",
+					    "o", "Sort",    "m", "Members", "i", "Info",   "s", "Set",
+					    "r", "Reclaim", "k", "Kill",    "q", "Quit" };
 	int y = LINES - 1;
 
 	(void)move(y, 0);
@@ -702,8 +669,7 @@ void top_screen_draw(struct top_screen *s)
 
 		draw_title(s);
 		(void)attron(A_BOLD);
-		(void)mvprintw(1, 0, "%.*s", COLS - 1,
-			       top_path(s->top, s->top->line[s->at].group, path));
+		(void)mvprintw(1, 0, "%.*s", COLS - 1, top_path(s->top, s->top->line[s->at].group, path));
 		(void)attroff(A_BOLD);
 		draw_details(s);
 	} else {

@@ -21,11 +21,11 @@ struct top_members {
 
 struct top_screen {
 	struct top *top;
-	struct memctl *memctl;     /* asked for members of what is seen */
+	struct memctl *memctl;	   /* asked for members of what is seen */
 	uint32_t slot, generation; /* the group under the bar */
-	int member;                /* or one of its members; -1 */
-	int at, first;             /* line under the bar; the first line shown */
-	const char *note;          /* instead of the keys; NULL */
+	int member;		   /* or one of its members; -1 */
+	int at, first;		   /* line under the bar; the first line shown */
+	const char *note;	   /* instead of the keys; NULL */
 	bool note_is_bad;
 	const char *prompt; /* a question, and the answer so far; NULL: none */
 	char answer[128];

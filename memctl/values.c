@@ -117,8 +117,7 @@ static int explain(const struct memctl_key *key, void *arg)
 
 	for (size_t i = 0; i < v->n; i++) {
 		struct values_row *row = &v->row[i];
-		const char *meaning =
-			row->value.field ? field_meaning(row->value.field) : key->help;
+		const char *meaning = row->value.field ? field_meaning(row->value.field) : key->help;
 
 		if (strcmp(row->value.key, key->name) != 0 || row->meaning)
 			continue;
@@ -154,8 +153,7 @@ void values_cell(struct table *t, const struct values_row *row)
 
 static json_t *json_of(const struct memctl_value *value)
 {
-	return value->is_number ? json_integer((json_int_t)value->number)
-				: json_string(value->text);
+	return value->is_number ? json_integer((json_int_t)value->number) : json_string(value->text);
 }
 
 json_t *values_json(const struct values *v)
@@ -191,8 +189,7 @@ static bool begins_family(const struct values *v, size_t i)
 {
 	const struct values_row *row = &v->row[i];
 
-	return i == 0 || strcmp(v->row[i - 1].value.key, row->value.key) != 0 ||
-	       v->row[i - 1].kind != row->kind;
+	return i == 0 || strcmp(v->row[i - 1].value.key, row->value.key) != 0 || v->row[i - 1].kind != row->kind;
 }
 
 void values_print_metrics(const struct values *v, const char *group)
@@ -200,11 +197,10 @@ void values_print_metrics(const struct values *v, const char *group)
 	for (size_t i = 0; i < v->n; i++) {
 		const struct values_row *row = &v->row[i];
 		struct metrics_family f = {
-			.parts = { row->value.key,
-				   row->value.field && row->kind == TABLE_TOTAL &&
-						   strcmp(row->value.key, "memory.stat") == 0
-					   ? "over"
-					   : NULL },
+			.parts = { row->value.key, row->value.field && row->kind == TABLE_TOTAL &&
+								   strcmp(row->value.key, "memory.stat") == 0
+							   ? "over"
+							   : NULL },
 			.unit = row->kind == TABLE_BYTES ? "bytes" : "",
 			.counter = row->kind == TABLE_TOTAL,
 			.help = row->value.field ? NULL : row->meaning,

@@ -19,12 +19,12 @@
 #include <systemd/sd-bus.h>
 #include <time.h>
 
-#define NAME   "org.freedesktop.LowMemoryMonitor"
+#define NAME "org.freedesktop.LowMemoryMonitor"
 #define OBJECT "/org/freedesktop/LowMemoryMonitor"
 #define SIGNAL "LowMemoryWarning"
 
 #define PACE_NS 1000000000ull
-#define LEVELS	3
+#define LEVELS 3
 
 static const struct {
 	const char *event;
@@ -75,9 +75,11 @@ static int open_bus(sd_bus **ret)
 	if (err >= 0)
 		return 0;
 	if (err == -EEXIST)
-		return say_failed("watch", "the name " NAME " is taken: another low-memory-monitor runs; stop it first");
+		return say_failed("watch",
+				  "the name " NAME " is taken: another low-memory-monitor runs; stop it first");
 	return say_failed("watch",
-			  "the bus does not let this user have the name " NAME ": %s; memctl(1) says what its policy needs",
+			  "the bus does not let this user have the name " NAME
+			  ": %s; memctl(1) says what its policy needs",
 			  strerror(-err));
 }
 

@@ -14,10 +14,8 @@ bool classify_is_usable(int prot)
 	return prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
 }
 
-static enum class private_class(int flags)
-{
-	if (flags & MAP_LOCKED)
-		return CLASS_PINNED;
+static enum class private_class(int flags) {
+	if (flags & MAP_LOCKED) return CLASS_PINNED;
 	return flags & (MAP_STACK | MAP_GROWSDOWN) ? CLASS_STACK : CLASS_ANON;
 }
 

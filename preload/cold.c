@@ -15,23 +15,23 @@
 #include <time.h>
 
 #ifndef MADV_COLD
-#define MADV_COLD    20
+#define MADV_COLD 20
 #define MADV_PAGEOUT 21
 #endif
 
-#define TEXT_SIZE    (32u << 10)
-#define AREAS_MAX    2048u
-#define PROBED_MAX   1024u /* pieces at once, 2 GiB */
-#define PROBES       8u    /* of a piece */
-#define PROBE_PAGES  64u   /* one of so many is tried */
-#define PIECE_LEAST  32u   /* of less a probe would be too much of it */
-#define PROBED_RATIO 4u    /* so many times what is wanted is probed at once */
+#define TEXT_SIZE (32u << 10)
+#define AREAS_MAX 2048u
+#define PROBED_MAX 1024u /* pieces at once, 2 GiB */
+#define PROBES 8u	 /* of a piece */
+#define PROBE_PAGES 64u	 /* one of so many is tried */
+#define PIECE_LEAST 32u	 /* of less a probe would be too much of it */
+#define PROBED_RATIO 4u	 /* so many times what is wanted is probed at once */
 #define PROBE_ROUNDS 8u
-#define MARK_PAGES   16384u /* 64 MiB, 1 ms */
-#define PROBE_STEP   16u    /* pieces, 1 ms */
-#define VAIN_PIECES  16u    /* so many that nothing came of: swap is full */
-#define COLD_PART    64u    /* touched: at most so small a part of a mapping that is not used */
-#define HOT_PART     16u    /* untouched: at most so small a part of one that is */
+#define MARK_PAGES 16384u /* 64 MiB, 1 ms */
+#define PROBE_STEP 16u	  /* pieces, 1 ms */
+#define VAIN_PIECES 16u	  /* so many that nothing came of: swap is full */
+#define COLD_PART 64u	  /* touched: at most so small a part of a mapping that is not used */
+#define HOT_PART 16u	  /* untouched: at most so small a part of one that is */
 
 enum phase {
 	PHASE_IDLE,
@@ -124,8 +124,7 @@ static void open_window(enum phase phase)
 /* A counter between two of its steps can be below 0. */
 static uint64_t asked_for(const struct self *self, enum class class)
 {
-	int64_t pages = (int64_t)mc_load_relaxed(
-		&account_of(self->actor.seg, self_target(self).account)->class[class]);
+	int64_t pages = (int64_t)mc_load_relaxed(&account_of(self->actor.seg, self_target(self).account)->class[class]);
 
 	return pages > 0 ? (uint64_t)pages : 0;
 }
@@ -139,12 +138,11 @@ bool cold_is_worth_it(void)
 	       self_is_resident(self) && cold_is_possible();
 }
 
-/* ---- beginning and ending
- * ------------------------------------------------------------------------------------ */
+/* ---- beginning and ending -------------------------------------------------------------------------------- */
 
 void cold_begin(void)
 {
-	cold = (struct cold){.phase = PHASE_IDLE};
+	cold = (struct cold){ .phase = PHASE_IDLE };
 }
 
 static void finish(const struct self *self)
@@ -178,8 +176,7 @@ static void rewind_areas(enum phase phase)
 	cold.offset = 0;
 }
 
-/* ---- what there is
- * -------------------------------------------------------------------------------------------- */
+/* ---- what there is --------------------------------------------------------------------------------------- */
 
 static bool walk(smaps_take *take)
 {
@@ -197,15 +194,13 @@ static bool is_ours(const struct smaps_mapping *m)
 {
 	uint64_t work = (uint64_t)(uintptr_t)cold.work;
 
-	return m->start <= work && work < m->end &&
-	       m->end - m->start <= sizeof(struct work) + 2 * MC_PAGE_SIZE;
+	return m->start <= work && work < m->end && m->end - m->start <= sizeof(struct work) + 2 * MC_PAGE_SIZE;
 }
 
 static void note_area(const struct smaps_mapping *m, void *to)
 {
 	(void)to;
-	if (!m->is_anonymous || m->is_fixed || !m->resident || is_ours(m) ||
-	    cold.areas == AREAS_MAX)
+	if (!m->is_anonymous || m->is_fixed || !m->resident || is_ours(m) || cold.areas == AREAS_MAX)
 		return;
 	cold.work->area[cold.areas++] = (struct area){
 		.start = (char *)(uintptr_t)m->start, /* NOLINT: an address is what it is */
@@ -228,8 +223,7 @@ static void note_lazy(const struct smaps_mapping *m, void *to)
 
 static bool start(const struct self *self, uint64_t wanted)
 {
-	long at = sys_mmap(NULL, sizeof(struct work), PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long at = sys_mmap(NULL, sizeof(struct work), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (sys_is_error(at))
 		return false;
@@ -266,9 +260,7 @@ static void note_use(const struct smaps_mapping *m, void *to)
 	}
 }
 
-/* ---- taking
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- taking ---------------------------------------------------------------------------------------------- */
 
 static void count(const struct self *self, const struct pageout *out)
 {
@@ -302,17 +294,14 @@ static char *next_piece(enum use use, unsigned *ret_pages)
 
 		if (a->use != use || !left)
 			continue;
-		*ret_pages =
-			(unsigned)(left < PAGEOUT_PIECE - within ? left : PAGEOUT_PIECE - within);
+		*ret_pages = (unsigned)(left < PAGEOUT_PIECE - within ? left : PAGEOUT_PIECE - within);
 		cold.offset += *ret_pages;
 		return start;
 	}
 	return NULL;
 }
 
-/* ---- steps
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- steps ----------------------------------------------------------------------------------------------- */
 
 static uint32_t mark(void)
 {
@@ -321,8 +310,7 @@ static uint32_t mark(void)
 		uint64_t left = a->pages - cold.offset;
 		uint64_t n = left < MARK_PAGES ? left : MARK_PAGES;
 
-		(void)sys_madvise(a->start + (cold.offset << MC_PAGE_SHIFT), n << MC_PAGE_SHIFT,
-				  MADV_COLD);
+		(void)sys_madvise(a->start + (cold.offset << MC_PAGE_SHIFT), n << MC_PAGE_SHIFT, MADV_COLD);
 		cold.offset += n;
 		if (cold.offset < a->pages)
 			return 0;
@@ -375,7 +363,7 @@ static void try_piece(const struct self *self, char *start, unsigned pages)
 	if (n < PIECE_LEAST)
 		return;
 	probes = n / PROBE_PAGES ? n / PROBE_PAGES : 1;
-	*p = (struct piece){.start = start, .pages = (uint16_t)pages};
+	*p = (struct piece){ .start = start, .pages = (uint16_t)pages };
 	for (unsigned i = 0; i < pages && p->probes < probes; i++) {
 		char *page = start + ((size_t)i << MC_PAGE_SHIFT);
 		struct pageout out;
@@ -417,8 +405,7 @@ static char *next_to_probe(unsigned *ret_pages)
 
 static uint32_t probe(const struct self *self)
 {
-	for (unsigned i = 0;
-	     i < PROBE_STEP && !has_enough() && !is_probed_enough() && !cold.is_through; i++) {
+	for (unsigned i = 0; i < PROBE_STEP && !has_enough() && !is_probed_enough() && !cold.is_through; i++) {
 		unsigned pages;
 		char *start = next_to_probe(&pages);
 
@@ -468,8 +455,7 @@ static uint32_t judge(const struct self *self)
 	return 0;
 }
 
-/* ---- from outside
- * --------------------------------------------------------------------------------------------- */
+/* ---- from outside ---------------------------------------------------------------------------------------- */
 
 static void accept_ask(const struct self *self)
 {

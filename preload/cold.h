@@ -23,7 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define COLD_WINDOW_MS   200u
+#define COLD_WINDOW_MS 200u
 #define COLD_WORTH_PAGES 4096u /* 16 MiB: less is not worth a helper */
 
 /* At the start of the library: MEMCTL_PAGEOUT=off. */

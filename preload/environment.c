@@ -207,8 +207,8 @@ void environment_fill(struct environment_copy *copy, char *const env[], bool pre
 	const char *list = value_of(env, "LD_PRELOAD");
 	const char *name = wanted_name(env);
 	bool have_own = environment.preload[0] != 0;
-	bool rewrite = have_own && (preloadable ? !is_first(list, name) : list != NULL) &&
-		       write_library(copy, name) && write_preload(copy, list, preloadable);
+	bool rewrite = have_own && (preloadable ? !is_first(list, name) : list != NULL) && write_library(copy, name) &&
+		       write_preload(copy, list, preloadable);
 	size_t n = 0;
 
 	for (; env && *env; env++)
@@ -218,11 +218,10 @@ void environment_fill(struct environment_copy *copy, char *const env[], bool pre
 		n = append(copy->env, n, copy->preload);
 	copy->env[n] = NULL;
 	if (preloadable && have_own && !value_of(copy->env, "MEMCTL_GROUP"))
-		n = append(copy->env, n, write_variable(copy->group, sizeof(copy->group),
-							"MEMCTL_GROUP=", environment.group));
+		n = append(copy->env, n,
+			   write_variable(copy->group, sizeof(copy->group), "MEMCTL_GROUP=", environment.group));
 	copy->env[n] = NULL;
 	if (preloadable && have_own && !value_of(copy->env, "MEMCTL_DIR"))
-		n = append(copy->env, n,
-			   write_variable(copy->dir, sizeof(copy->dir), "MEMCTL_DIR=", environment.dir));
+		n = append(copy->env, n, write_variable(copy->dir, sizeof(copy->dir), "MEMCTL_DIR=", environment.dir));
 	copy->env[n] = NULL;
 }

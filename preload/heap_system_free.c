@@ -42,5 +42,5 @@ EXPORT void free(void *p)
 
 	if (__builtin_expect(++turn % TURN == 0, 0))
 		consider(__builtin_return_address(0));
-	mc_load_relaxed(&next)(p);
+	mc_load_relaxed (&next)(p);
 }

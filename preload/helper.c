@@ -36,10 +36,10 @@ enum helper_state {
 
 /* In self_page: wiped on fork. */
 struct helper {
-	mc_word32 state;     /* sync: compare-and-swap; enum helper_state */
-	mc_word32 held;	     /* sync: full; how many want none */
-	mc_word32 tid;	     /* sync: release by itself */
-	pthread_t thread;    /* sync: owner of the state STARTING or ENDING */
+	mc_word32 state;  /* sync: compare-and-swap; enum helper_state */
+	mc_word32 held;	  /* sync: full; how many want none */
+	mc_word32 tid;	  /* sync: release by itself */
+	pthread_t thread; /* sync: owner of the state STARTING or ENDING */
 };
 _Static_assert(sizeof(struct helper) <= sizeof(((struct self *)0)->helper), "self.h keeps room for it");
 

@@ -32,14 +32,38 @@ EXPORT void *reallocarray(void *ptr, size_t count, size_t size)
 }
 
 /* Programs that reach into glibc by these names must end in the same heap as their free. */
-EXPORT void *__libc_malloc(size_t size) { return malloc(size); }
-EXPORT void *__libc_calloc(size_t count, size_t size) { return calloc(count, size); }
-EXPORT void *__libc_realloc(void *ptr, size_t size) { return realloc(ptr, size); }
-EXPORT void __libc_free(void *ptr) { free(ptr); }
-EXPORT void cfree(void *ptr) { free(ptr); }
-EXPORT void *__libc_memalign(size_t alignment, size_t size) { return memalign(alignment, size); }
-EXPORT void *__libc_valloc(size_t size) { return valloc(size); }
-EXPORT void *__libc_pvalloc(size_t size) { return pvalloc(size); }
+EXPORT void *__libc_malloc(size_t size)
+{
+	return malloc(size);
+}
+EXPORT void *__libc_calloc(size_t count, size_t size)
+{
+	return calloc(count, size);
+}
+EXPORT void *__libc_realloc(void *ptr, size_t size)
+{
+	return realloc(ptr, size);
+}
+EXPORT void __libc_free(void *ptr)
+{
+	free(ptr);
+}
+EXPORT void cfree(void *ptr)
+{
+	free(ptr);
+}
+EXPORT void *__libc_memalign(size_t alignment, size_t size)
+{
+	return memalign(alignment, size);
+}
+EXPORT void *__libc_valloc(size_t size)
+{
+	return valloc(size);
+}
+EXPORT void *__libc_pvalloc(size_t size)
+{
+	return pvalloc(size);
+}
 
 /* ---- glibc's statistics and settings ---------------------------------------------------------------- */
 
@@ -80,9 +104,18 @@ EXPORT int mallopt(int param, int value)
 	return 1;
 }
 
-EXPORT struct mallinfo mallinfo(void) { return narrow_info(); }
-EXPORT struct mallinfo __libc_mallinfo(void) { return narrow_info(); }
-EXPORT int __libc_mallopt(int param, int value) { return mallopt(param, value); }
+EXPORT struct mallinfo mallinfo(void)
+{
+	return narrow_info();
+}
+EXPORT struct mallinfo __libc_mallinfo(void)
+{
+	return narrow_info();
+}
+EXPORT int __libc_mallopt(int param, int value)
+{
+	return mallopt(param, value);
+}
 
 EXPORT int malloc_trim(size_t pad)
 {

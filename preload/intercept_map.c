@@ -64,22 +64,19 @@ static int do_mprotect(void *addr, size_t size, int prot)
 
 static int do_madvise(void *addr, size_t size, int advice)
 {
-	return real_madvise() ? real_madvise()(addr, size, advice)
-			      : answer(sys_madvise(addr, size, advice));
+	return real_madvise() ? real_madvise()(addr, size, advice) : answer(sys_madvise(addr, size, advice));
 }
 
 static void *do_mremap(void *old, size_t old_size, size_t size, int flags, void *addr)
 {
 	if (real_mremap())
 		return real_mremap()(old, old_size, size, flags, addr);
-	return answer_pointer(sys_call6(SYS_mremap, (long)old, (long)old_size, (long)size, flags,
-					(long)addr, 0));
+	return answer_pointer(sys_call6(SYS_mremap, (long)old, (long)old_size, (long)size, flags, (long)addr, 0));
 }
 
 /* ---- mmap, munmap -------------------------------------------------------------------------------------- */
 
-static void *map_charged(void *addr, size_t size, int prot, int flags, int fd, off_t offset,
-			 enum class class)
+static void *map_charged(void *addr, size_t size, int prot, int flags, int fd, off_t offset, enum class class)
 {
 	struct map_charge charge;
 	struct map_taken taken;
@@ -108,8 +105,7 @@ static void *map_charged(void *addr, size_t size, int prot, int flags, int fd, o
 	return p;
 }
 
-static void *map_uncharged(void *addr, size_t size, int prot, int flags, int fd, off_t offset,
-			   uint8_t value)
+static void *map_uncharged(void *addr, size_t size, int prot, int flags, int fd, off_t offset, uint8_t value)
 {
 	struct map_taken taken;
 	void *p;

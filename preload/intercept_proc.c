@@ -60,10 +60,10 @@ static int failed(int ret)
 }
 
 /* The copy lives on this frame: it must be a macro's caller that makes the exec call. */
-#define COPY_ENVIRONMENT(copy, envp, carries)                                                      \
-	struct environment_copy copy;                                                              \
-	copy.entries = environment_entries(envp);                                                  \
-	copy.env = alloca(copy.entries * sizeof(char *));                                          \
+#define COPY_ENVIRONMENT(copy, envp, carries) \
+	struct environment_copy copy; \
+	copy.entries = environment_entries(envp); \
+	copy.env = alloca(copy.entries * sizeof(char *)); \
 	environment_fill(&copy, envp, carries)
 
 static int exec_path(const char *path, char *const argv[], char *const envp[])
@@ -123,24 +123,23 @@ EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const
 
 	COPY_ENVIRONMENT(copy, envp, carries);
 	begin_exec();
-	return failed(real_execveat() ? real_execveat()(dirfd, path, argv, copy.env, flags)
-				      : (errno = ENOSYS, -1));
+	return failed(real_execveat() ? real_execveat()(dirfd, path, argv, copy.env, flags) : (errno = ENOSYS, -1));
 }
 
 /* ---- the forms with a list of arguments ----------------------------------------------------------------- */
 
 /* The list is walked twice: to count, and to copy onto the stack of the call. */
-#define COPY_ARGUMENTS(argv, first, args)                                                          \
-	size_t argv##_n = 1;                                                                       \
-	va_start(args, first);                                                                     \
-	while (va_arg(args, char *))                                                               \
-		argv##_n++;                                                                        \
-	va_end(args);                                                                              \
-	char **argv = alloca((argv##_n + 1) * sizeof(char *));                                     \
-	argv[0] = (char *)(uintptr_t)first;                                                        \
-	va_start(args, first);                                                                     \
-	for (size_t i = 1; i <= argv##_n; i++)                                                     \
-		argv[i] = va_arg(args, char *)
+#define COPY_ARGUMENTS(argv, first, args) \
+	size_t argv##_n = 1; \
+	va_start(args, first); \
+	while (va_arg(args, char *)) \
+		argv##_n++; \
+	va_end(args); \
+	char **argv = alloca((argv##_n + 1) * sizeof(char *)); \
+	argv[0] = (char *)(uintptr_t)first; \
+	va_start(args, first); \
+	for (size_t i = 1; i <= argv##_n; i++) \
+	argv[i] = va_arg(args, char *)
 
 EXPORT int execl(const char *path, const char *first, ...)
 {
@@ -173,12 +172,13 @@ EXPORT int execle(const char *path, const char *first, ...)
 
 /* ---- posix_spawn ------------------------------------------------------------------------------------------ */
 
-typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions_t *,
-			   const posix_spawnattr_t *, char *const[], char *const[]);
+typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
+			   char *const[], char *const[]);
 
 /* A child that cannot carry us is registered by its parent, which alone knows its pid. */
 static int spawn(spawn_function *real, bool carries, pid_t *ret_pid, const char *file,
-		 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+		 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes, char *const argv[],
+		 char *const envp[])
 {
 	pid_t pid = 0;
 	int err;
@@ -199,8 +199,7 @@ static int spawn(spawn_function *real, bool carries, pid_t *ret_pid, const char 
 EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 		       const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-	return spawn(real_posix_spawn(), can_carry(elf_classify(path)), pid, path, actions,
-		     attributes, argv, envp);
+	return spawn(real_posix_spawn(), can_carry(elf_classify(path)), pid, path, actions, attributes, argv, envp);
 }
 
 EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
@@ -209,8 +208,8 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
 	char buf[PATH_BUF];
 	const char *path = elf_search(file, getenv("PATH"), buf, sizeof(buf));
 
-	return spawn(real_posix_spawnp(), !path || can_carry(elf_classify(path)), pid, file,
-		     actions, attributes, argv, envp);
+	return spawn(real_posix_spawnp(), !path || can_carry(elf_classify(path)), pid, file, actions, attributes, argv,
+		     envp);
 }
 
 /* ---- fork --------------------------------------------------------------------------------------------------- */

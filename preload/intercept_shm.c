@@ -45,8 +45,7 @@ static char *start_of(const void *addr, int flags)
 {
 	uintptr_t at = (uintptr_t)addr;
 
-	return (char *)(flags & SHM_RND ? at & ~(uintptr_t)(SHMLBA - 1)
-					: at); /* NOLINT: it is an address */
+	return (char *)(flags & SHM_RND ? at & ~(uintptr_t)(SHMLBA - 1) : at); /* NOLINT: it is an address */
 }
 
 EXPORT void *shmat(int id, const void *addr, int flags)

@@ -38,19 +38,19 @@ REAL(capset)
 REAL(prctl)
 
 /* A call that answers -1 where there is no such. In the child of a fork the release finds nothing held. */
-#define ALONE(type, name, declared, given)                                                         \
-	EXPORT type name declared                                                                  \
-	{                                                                                          \
-		type ret;                                                                          \
-                                                                                                   \
-		if (!real_##name()) {                                                              \
-			errno = ENOSYS;                                                            \
-			return -1;                                                                 \
-		}                                                                                  \
-		helper_hold();                                                                     \
-		ret = real_##name() given;                                                         \
-		helper_release();                                                                  \
-		return ret;                                                                        \
+#define ALONE(type, name, declared, given) \
+	EXPORT type name declared \
+	{ \
+		type ret; \
+\
+		if (!real_##name()) { \
+			errno = ENOSYS; \
+			return -1; \
+		} \
+		helper_hold(); \
+		ret = real_##name() given; \
+		helper_release(); \
+		return ret; \
 	}
 
 ALONE(int, daemon, (int nochdir, int noclose), (nochdir, noclose))

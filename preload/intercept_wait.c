@@ -20,15 +20,15 @@ static inline void before(int options)
 		helper_before_wait();
 }
 
-#define WAITS(type, name, declared, given, options)                                                \
-	EXPORT type name declared                                                                  \
-	{                                                                                          \
-		if (!real_##name()) {                                                              \
-			errno = ENOSYS;                                                            \
-			return -1;                                                                 \
-		}                                                                                  \
-		before(options);                                                                   \
-		return real_##name() given;                                                        \
+#define WAITS(type, name, declared, given, options) \
+	EXPORT type name declared \
+	{ \
+		if (!real_##name()) { \
+			errno = ENOSYS; \
+			return -1; \
+		} \
+		before(options); \
+		return real_##name() given; \
 	}
 
 WAITS(pid_t, wait, (int *status), (status), 0)

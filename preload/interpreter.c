@@ -10,11 +10,11 @@
 
 /* Where things lie in one version of CPython, built for x86-64 in the ordinary way. */
 struct version {
-	uint16_t current;   /* in the thread's state: its innermost frame, or what leads to it */
-	int16_t via;	    /* where in that; -1: it is the frame */
-	uint16_t thread_id; /* pthread_self */
+	uint16_t current;		      /* in the thread's state: its innermost frame, or what leads to it */
+	int16_t via;			      /* where in that; -1: it is the frame */
+	uint16_t thread_id;		      /* pthread_self */
 	uint16_t code, previous, instruction; /* in a frame */
-	int16_t entry; /* a byte that is not 0 where native code entered; -1: everywhere */
+	int16_t entry;			      /* a byte that is not 0 where native code entered; -1: everywhere */
 	int16_t owner; /* a byte that is 3 in a frame that only marks an entry; -1: there are none */
 	uint16_t first_line, file, name, lines; /* in code */
 	uint16_t start;				/* of the instructions in code; 0: instruction is their number */
@@ -112,7 +112,8 @@ static bool read_safely(uint64_t at, void *to, size_t size)
 	const struct iovec local = { .iov_base = to, .iov_len = size };
 	const struct iovec remote = { .iov_base = (void *)at, .iov_len = size }; /* NOLINT */
 
-	return at > 4096 && sys_call6(SYS_process_vm_readv, sys_getpid(), (long)&local, 1, (long)&remote, 1, 0) == (long)size;
+	return at > 4096 &&
+	       sys_call6(SYS_process_vm_readv, sys_getpid(), (long)&local, 1, (long)&remote, 1, 0) == (long)size;
 }
 
 static bool is_of_type(uint64_t object, uint64_t type)

@@ -34,10 +34,8 @@ size_t nallocx(size_t size, int flags);
 
 int mallctl(const char *name, void *oldp, size_t *oldlenp, void *newp, size_t newlen);
 int mallctlnametomib(const char *name, size_t *mibp, size_t *miblenp);
-int mallctlbymib(const size_t *mib, size_t miblen, void *oldp, size_t *oldlenp, void *newp,
-		     size_t newlen);
-void malloc_stats_print(void (*write_cb)(void *, const char *), void *cbopaque,
-			    const char *opts);
+int mallctlbymib(const size_t *mib, size_t miblen, void *oldp, size_t *oldlenp, void *newp, size_t newlen);
+void malloc_stats_print(void (*write_cb)(void *, const char *), void *cbopaque, const char *opts);
 
 /* Exported under jemalloc's own names: programs define or set these two. */
 extern const char *malloc_conf;
@@ -125,8 +123,8 @@ void *mc_ecache_alloc_grow(void *tsdn, void *pac, void *ehooks, void *ecache, vo
  * bits of something else.
  */
 #define JE_EXTENT_SIZE_AT 16
-void *je_ecache_alloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size,
-		      size_t alignment, bool zero, bool guarded);
+void *je_ecache_alloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size, size_t alignment,
+		      bool zero, bool guarded);
 void je_ecache_dalloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *extent);
 
 /*
@@ -136,8 +134,8 @@ void je_ecache_dalloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *e
 void *je_ecache_evict(void *tsdn, void *pac, void *ehooks, void *ecache, size_t keep);
 
 /* The same as pac.o calls them. */
-void *mc_ecache_alloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size,
-		      size_t alignment, bool zero, bool guarded);
+void *mc_ecache_alloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size, size_t alignment,
+		      bool zero, bool guarded);
 void mc_ecache_dalloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *extent);
 void *mc_ecache_evict(void *tsdn, void *pac, void *ehooks, void *ecache, size_t keep);
 
@@ -285,8 +283,7 @@ void *mc_real_sbrk(intptr_t increment);
  * threads like the helper: whoever must run without any refuses here with EAGAIN.
  */
 void *mc_real_dlsym(void *handle, const char *name);
-int mc_real_pthread_create(pthread_t *ret_thread, const pthread_attr_t *attr,
-			   void *(*start)(void *), void *arg);
+int mc_real_pthread_create(pthread_t *ret_thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
 
 /*
  * Called once at the end of jemalloc's start, with the three je_jemalloc_*fork functions, from

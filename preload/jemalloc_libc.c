@@ -40,8 +40,7 @@ void *mc_real_dlsym(void *handle, const char *name)
 	return NULL;
 }
 
-int mc_real_pthread_create(pthread_t *ret_thread, const pthread_attr_t *attr, void *(*start_thread)(void *),
-			   void *arg)
+int mc_real_pthread_create(pthread_t *ret_thread, const pthread_attr_t *attr, void *(*start_thread)(void *), void *arg)
 {
 	return pthread_create(ret_thread, attr, start_thread, arg);
 }

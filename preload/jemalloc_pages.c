@@ -79,8 +79,7 @@ static bool is_hopeless(uint64_t pages)
 	bool large = pages > SMALL_PAGES;
 	uint16_t by = GROUP_ROOT;
 
-	if (!self || in_setup ||
-	    (large ? charge_has_room_large : charge_has_room)(&self->actor, account, pages) ||
+	if (!self || in_setup || (large ? charge_has_room_large : charge_has_room)(&self->actor, account, pages) ||
 	    keep_has_room(&self->actor, account, pages))
 		return false;
 	if (charge_try_as(&self->actor, account, pages, CHARGE_FIRST | (large ? CHARGE_LARGE : 0), &by)) {
@@ -118,8 +117,8 @@ static void return_run(struct self *self, const struct ledger_run *run, uint64_t
 		return;
 	*present -= here;
 	if (self)
-		ticket_return_part(&self->actor, self_account(self, ledger_slot(run->value)), run->pages,
-				   here, ledger_class(run->value));
+		ticket_return_part(&self->actor, self_account(self, ledger_slot(run->value)), run->pages, here,
+				   ledger_class(run->value));
 	else
 		self_pend(-(int64_t)run->pages);
 }
@@ -228,8 +227,7 @@ bool mc_pages_decommit(void *addr, size_t size)
 {
 	uint64_t present = residency_of_heap(addr, pages_of(size));
 
-	if (je_os_overcommits ? sys_madvise(addr, size, MADV_DONTNEED) != 0
-			      : je_pages_decommit(addr, size))
+	if (je_os_overcommits ? sys_madvise(addr, size, MADV_DONTNEED) != 0 : je_pages_decommit(addr, size))
 		return true;
 	give_back(addr, size, present);
 	purgeable_gone(pages_of(size));

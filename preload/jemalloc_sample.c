@@ -25,11 +25,11 @@
 
 #include <string.h>
 
-#define SMALL_CLASSES      36u
-#define IN_SLAB            1u                /* of a leaf */
-#define CLASS_SHIFT        48                /* of a leaf */
-#define EXTENT_MASK        0xffffffffff80ull /* of a leaf */
-#define EXTENT_IN_SLAB     (1ull << 12)      /* of an extent's first word */
+#define SMALL_CLASSES 36u
+#define IN_SLAB 1u		      /* of a leaf */
+#define CLASS_SHIFT 48		      /* of a leaf */
+#define EXTENT_MASK 0xffffffffff80ull /* of a leaf */
+#define EXTENT_IN_SLAB (1ull << 12)   /* of an extent's first word */
 #define EXTENT_CLASS(bits) ((bits) >> 20 & 0xff)
 
 /* One class in a thread's cache: a stack that grows down; the low bits of where it is full and
@@ -42,8 +42,7 @@ struct cache_bin {
 
 __thread struct jemalloc_due jemalloc_due;
 
-/* ---- what jemalloc knows of an address
- * ------------------------------------------------------------------ */
+/* ---- what jemalloc knows of an address ------------------------------------------------------------------- */
 
 /* NULL: nothing. */
 static mc_word *leaf_of(const void *p)
@@ -77,8 +76,7 @@ static bool is_known(const void *p, uint64_t leaf, uint64_t size)
 	       (class < SMALL_CLASSES) == (size <= JEMALLOC_SMALL_MAX);
 }
 
-/* ---- a sample is due
- * ------------------------------------------------------------------------------------ */
+/* ---- a sample is due ------------------------------------------------------------------------------------- */
 
 static struct cache_bin *bins_of(void *tcache)
 {
@@ -117,8 +115,7 @@ static void *what_left(void *tsd)
 
 	for (unsigned i = 0; i < n; i++)
 		if (bin[i].head != jemalloc_due.head[i])
-			return bin[i].head == jemalloc_due.head[i] + 1 ? *jemalloc_due.head[i]
-								       : NULL;
+			return bin[i].head == jemalloc_due.head[i] + 1 ? *jemalloc_due.head[i] : NULL;
 	return NULL;
 }
 
@@ -186,8 +183,7 @@ uint64_t mc_prof_sample_new_event_wait(void *tsd)
 	return sites_wait();
 }
 
-/* ---- freed
- * ---------------------------------------------------------------------------------------------- */
+/* ---- freed ----------------------------------------------------------------------------------------------- */
 
 /* Into the thread's cache, or, without one, to the slab. */
 static void put_back(void *tsdn, void *tcache, void *p, unsigned class)
@@ -247,8 +243,7 @@ EXPORT void sdallocx(void *p, size_t size, int flags)
 		je_sdallocx(p, size, flags);
 }
 
-/* ---- realloc
- * -------------------------------------------------------------------------------------------- */
+/* ---- realloc --------------------------------------------------------------------------------------------- */
 
 static void free_small(void *tsdn, void *tcache, void *p)
 {
@@ -260,8 +255,8 @@ static void free_small(void *tsdn, void *tcache, void *p)
 		mc_arena_dalloc_promoted(tsdn, p, tcache, true);
 }
 
-void *jemalloc_ralloc(void *tsdn, void *arena, void *old, size_t old_size, size_t size,
-		      size_t alignment, bool zero, void *tcache)
+void *jemalloc_ralloc(void *tsdn, void *arena, void *old, size_t old_size, size_t size, size_t alignment, bool zero,
+		      void *tcache)
 {
 	size_t usable = nallocx(size, alignment ? __builtin_ctzl(alignment) : 0);
 	void *p;

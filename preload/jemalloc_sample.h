@@ -8,14 +8,13 @@
 #include <stddef.h>
 
 #define JEMALLOC_SMALL_MAX 14336u
-#define JEMALLOC_CACHED \
-	41u /* classes that a thread's cache holds, with jemalloc's default for the largest */
+#define JEMALLOC_CACHED 41u /* classes that a thread's cache holds, with jemalloc's default for the largest */
 
 /* Between jemalloc's "a sample is due" and its "that many bytes more have been allocated", in one
  * call of malloc. */
 struct jemalloc_due {
 	bool is_due;
-	void *came;                   /* from a slow path; NULL: out of the thread's cache */
+	void *came;		      /* from a slow path; NULL: out of the thread's cache */
 	void **head[JEMALLOC_CACHED]; /* of the cache's stacks before */
 };
 
@@ -30,7 +29,7 @@ static inline void *jemalloc_came(void *p)
 
 /* je_arena_ralloc of a small block, where some are sampled: its own looks twice at what may change
  * in between. */
-void *jemalloc_ralloc(void *tsdn, void *arena, void *old, size_t old_size, size_t size,
-		      size_t alignment, bool zero, void *tcache);
+void *jemalloc_ralloc(void *tsdn, void *arena, void *old, size_t old_size, size_t size, size_t alignment, bool zero,
+		      void *tcache);
 
 #endif

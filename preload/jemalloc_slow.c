@@ -19,8 +19,7 @@ static inline bool is_asked_in_vain(void)
 {
 	const struct self *self = self_page;
 
-	return self && self->asked &&
-	       reclaim_is_asked_in_vain(member_of(self->actor.seg, self->member));
+	return self && self->asked && reclaim_is_asked_in_vain(member_of(self->actor.seg, self->member));
 }
 
 /* Somebody wants something of this process's heap. */
@@ -72,8 +71,7 @@ void *mc_arena_malloc_hard(void *tsdn, void *arena, size_t size, unsigned index,
 	return jemalloc_came(p);
 }
 
-void *mc_tcache_alloc_small_hard(void *tsdn, void *arena, void *tcache, void *bin, unsigned index,
-				 bool *ret_success)
+void *mc_tcache_alloc_small_hard(void *tsdn, void *arena, void *tcache, void *bin, unsigned index, bool *ret_success)
 {
 	void *p;
 
@@ -83,8 +81,7 @@ void *mc_tcache_alloc_small_hard(void *tsdn, void *arena, void *tcache, void *bi
 	return jemalloc_came(p);
 }
 
-void *mc_arena_palloc(void *tsdn, void *arena, size_t size, size_t alignment, bool zero,
-		      void *tcache)
+void *mc_arena_palloc(void *tsdn, void *arena, size_t size, size_t alignment, bool zero, void *tcache)
 {
 	void *p;
 
@@ -94,17 +91,15 @@ void *mc_arena_palloc(void *tsdn, void *arena, size_t size, size_t alignment, bo
 	return jemalloc_came(p);
 }
 
-void *mc_arena_ralloc(void *tsdn, void *arena, void *old, size_t old_size, size_t size,
-		      size_t alignment, bool zero, void *tcache, void *hook_args)
+void *mc_arena_ralloc(void *tsdn, void *arena, void *old, size_t old_size, size_t size, size_t alignment, bool zero,
+		      void *tcache, void *hook_args)
 {
 	void *p;
 
 	do
 		p = sites_are_on() && old_size <= JEMALLOC_SMALL_MAX
-			    ? jemalloc_ralloc(tsdn, arena, old, old_size, size, alignment, zero,
-					      tcache)
-			    : je_arena_ralloc(tsdn, arena, old, old_size, size, alignment, zero,
-					      tcache, hook_args);
+			    ? jemalloc_ralloc(tsdn, arena, old, old_size, size, alignment, zero, tcache)
+			    : je_arena_ralloc(tsdn, arena, old, old_size, size, alignment, zero, tcache, hook_args);
 	while (is_to_be_tried_again(tsdn, p, SMALL));
 	return jemalloc_came(p);
 }

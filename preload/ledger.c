@@ -19,8 +19,8 @@ static uint8_t *make_leaf(uint64_t index)
 {
 	uint8_t *none = NULL;
 	uint8_t *leaf;
-	long at = sys_mmap(NULL, LEAF_PAGES, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	long at =
+		sys_mmap(NULL, LEAF_PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (sys_is_error(at))
 		return NULL;

@@ -64,10 +64,7 @@ static inline unsigned ledger_slot(uint8_t value)
 	return value >> 4;
 }
 
-static inline enum class ledger_class(uint8_t value)
-{
-	return (enum class)((value & 0x07) - 1);
-}
+static inline enum class ledger_class(uint8_t value) { return (enum class)((value & 0x07) - 1); }
 
 /* Writes `value` for `pages` pages from addr. False when a leaf could not be made (out of memory, or an
  * address beyond 47 bits): then none of the pages is recorded. */

@@ -52,8 +52,8 @@ static bool try_to_reserve(struct map_charge *charge)
 {
 	uint16_t by = GROUP_ROOT;
 	bool granted = charge->lazy ? grant(charge, &by)
-				    : ticket_reserve_first(&charge->self->actor, charge->to.account,
-							   charge->pages, &charge->ticket, &by) == 0;
+				    : ticket_reserve_first(&charge->self->actor, charge->to.account, charge->pages,
+							   &charge->ticket, &by) == 0;
 
 	if (!granted)
 		reclaim_note_refused(by, charge->lazy ? room_needed(charge) : charge->pages, false);
@@ -120,8 +120,7 @@ void map_commit(struct map_charge *charge, void *addr, enum class class)
 }
 
 /* What was granted in a group that charges everything now was charged when that was set. */
-static void uncharge_granted(const struct self *self, const struct ledger_run *run, uint64_t pages,
-			     uint64_t present)
+static void uncharge_granted(const struct self *self, const struct ledger_run *run, uint64_t pages, uint64_t present)
 {
 	ticket_return_granted(&self->actor, self_account(self, ledger_slot(run->value)), pages,
 			      self_is_resident(self) ? present : pages, ledger_class(run->value));
@@ -138,8 +137,8 @@ static void uncharge_run(const struct ledger_run *run, uint64_t pages, uint64_t 
 	if (self && ledger_is_lazy(run->value))
 		uncharge_granted(self, run, pages, present);
 	else if (self && ledger_is_charged(run->value))
-		ticket_return_part(&self->actor, self_account(self, ledger_slot(run->value)), pages,
-				   present, ledger_class(run->value));
+		ticket_return_part(&self->actor, self_account(self, ledger_slot(run->value)), pages, present,
+				   ledger_class(run->value));
 	else if (ledger_is_charged(run->value))
 		self_pend(-(int64_t)pages);
 }
@@ -154,8 +153,8 @@ static void count_present(struct map_taken *taken, uint64_t stays)
 		const struct ledger_run *run = &taken->runs.run[i];
 		uint64_t skip = run->pages < stays ? run->pages : stays;
 
-		taken->present[i] = residency_count_value(self, run->value, at + (skip << MC_PAGE_SHIFT),
-							  run->pages - skip);
+		taken->present[i] =
+			residency_count_value(self, run->value, at + (skip << MC_PAGE_SHIFT), run->pages - skip);
 		stays -= skip;
 		at += run->pages << MC_PAGE_SHIFT;
 	}
@@ -213,8 +212,7 @@ static void uncharge_copy(struct map_taken *taken, uint64_t from)
 /* What the kernel refuses without a look at the pages. */
 static bool is_sound(const void *addr, size_t size)
 {
-	return (uintptr_t)addr % MC_PAGE_SIZE == 0 && size <= ADDRESS_END &&
-	       (uintptr_t)addr <= ADDRESS_END - size;
+	return (uintptr_t)addr % MC_PAGE_SIZE == 0 && size <= ADDRESS_END && (uintptr_t)addr <= ADDRESS_END - size;
 }
 
 void map_take(struct map_taken *taken, void *addr, size_t size, uint64_t stays)

@@ -27,7 +27,7 @@ struct map_taken {
 	uint64_t pages;
 	struct ledger_runs runs;
 	uint64_t present[LEDGER_RUNS_MAX]; /* of each run: how much is resident of the part that is to go */
-	uint8_t *all; /* where there are more runs than fit: all values, a mapping of our own */
+	uint8_t *all;			   /* where there are more runs than fit: all values, a mapping of our own */
 };
 
 /* False when this process is unaccounted for good. */

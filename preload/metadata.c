@@ -9,7 +9,7 @@
 #include "preload/self.h"
 
 #define BLOCKS_MAX 1024
-#define LOOK_AHEAD 64  /* pages per mincore */
+#define LOOK_AHEAD 64	 /* pages per mincore */
 #define MEASURE_EVERY 64 /* heap growths */
 
 struct block {

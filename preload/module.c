@@ -14,7 +14,7 @@ static const void *address_of(const struct module_symbols *m, uint64_t value)
 	return value >= m->start && value < m->end ? (const void *)value : NULL; /* NOLINT */
 }
 
-static void read_dynamic(struct module_symbols *m, const ElfW(Dyn) *d)
+static void read_dynamic(struct module_symbols *m, const ElfW(Dyn) * d)
 {
 	for (; d->d_tag != DT_NULL; d++)
 		if (d->d_tag == DT_GNU_HASH)
@@ -27,7 +27,7 @@ static void read_dynamic(struct module_symbols *m, const ElfW(Dyn) *d)
 
 bool module_open(struct module_symbols *m, uint64_t start, uint64_t end, uint64_t bias)
 {
-	const ElfW(Ehdr) *elf = (const void *)start; /* NOLINT: where a file is mapped */
+	const ElfW(Ehdr) *elf = (const void *)start;			  /* NOLINT: where a file is mapped */
 	const ElfW(Phdr) *segment = (const void *)(start + elf->e_phoff); /* NOLINT */
 
 	*m = (struct module_symbols){ .start = start, .end = end, .bias = bias };

@@ -8,23 +8,22 @@
 #include <stdbool.h>
 
 #define SAVED_MAX (1 << 18) /* cycles */
-#define OWED_MAX  (1 << 21) /* then as coarse as may be; on the way, in proportion */
+#define OWED_MAX (1 << 21)  /* then as coarse as may be; on the way, in proportion */
 #define SPEND_MAX \
-	(1 << 13) /* more than that at once was not the sample: the thread had to wait for a CPU \
-		   */
-#define DETOUR    700  /* cycles: cache misses */
-#define FIRST     256u /* samples of a heap that grows */
-#define STEPS     8u   /* of the mean, from one power of 2 to the next */
+	(1 << 13)  /* more than that at once was not the sample: the thread had to wait for a CPU \
+		    */
+#define DETOUR 700 /* cycles: cache misses */
+#define FIRST 256u /* samples of a heap that grows */
+#define STEPS 8u   /* of the mean, from one power of 2 to the next */
 #define STEPS_MIN 3u
 #define STEPS_MAX (PACE_FINER * STEPS)
 
-static __thread uint64_t
-	counted; /* the time up to which this thread has been given what it earned; 0: not at all */
-static __thread int64_t saved; /* cycles; below 0: owed */
+static __thread uint64_t counted; /* the time up to which this thread has been given what it earned; 0: not at all */
+static __thread int64_t saved;	  /* cycles; below 0: owed */
 __thread uint32_t pace_detours;
 
 static mc_word32 started; /* sync: relaxed; the first thread may begin finely */
-static mc_word32 drawn;   /* sync: relaxed; while the heap grew */
+static mc_word32 drawn;	  /* sync: relaxed; while the heap grew */
 
 /* More than half of all samples still live. */
 static bool is_growing(uint32_t live)
@@ -74,8 +73,7 @@ void pace_spend(uint64_t since)
 static unsigned steps_of_cost(uint32_t live)
 {
 	earn(is_growing(live));
-	return saved >= 0 ? STEPS_MIN
-			  : STEPS_MIN + (unsigned)(-saved * (STEPS_MAX - STEPS_MIN) / OWED_MAX);
+	return saved >= 0 ? STEPS_MIN : STEPS_MIN + (unsigned)(-saved * (STEPS_MAX - STEPS_MIN) / OWED_MAX);
 }
 
 static unsigned steps_of_memory(uint32_t live)
@@ -85,10 +83,8 @@ static unsigned steps_of_memory(uint32_t live)
 
 static uint64_t mean_of(uint64_t rate, unsigned steps)
 {
-	uint64_t mean =
-		steps < 20 * STEPS
-			? (rate << steps / STEPS) * (STEPS + steps % STEPS) / STEPS >> PACE_FINER
-			: SAMPLE_RATE_MAX;
+	uint64_t mean = steps < 20 * STEPS ? (rate << steps / STEPS) * (STEPS + steps % STEPS) / STEPS >> PACE_FINER
+					   : SAMPLE_RATE_MAX;
 
 	if (mean < SAMPLE_RATE_MIN)
 		return SAMPLE_RATE_MIN;

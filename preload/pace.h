@@ -16,8 +16,8 @@
 
 #include <stdint.h>
 
-#define PACE_FINER     6u /* the finest mean is rate >> this */
-#define PACE_LIVE      36864u
+#define PACE_FINER 6u /* the finest mean is rate >> this */
+#define PACE_LIVE 36864u
 #define PACE_LIVE_MORE 8192u
 
 /* The next sample is to be drawn: with which mean; `live` samples there are. */

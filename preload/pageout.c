@@ -12,7 +12,7 @@
 
 #define PAGEMAP_PRESENT (1ull << 63)
 #define PAGEMAP_SWAPPED (1ull << 62)
-#define ADJUST_TRIES    16
+#define ADJUST_TRIES 16
 
 static bool read_pagemap(const void *addr, unsigned pages, uint64_t *ret)
 {
@@ -27,8 +27,7 @@ static bool read_pagemap(const void *addr, unsigned pages, uint64_t *ret)
 	return n == (long)(pages * sizeof(*ret));
 }
 
-bool pageout_look(const void *addr, unsigned pages, bool ret_present[PAGEOUT_PIECE],
-		  unsigned *ret_swapped)
+bool pageout_look(const void *addr, unsigned pages, bool ret_present[PAGEOUT_PIECE], unsigned *ret_swapped)
 {
 	uint64_t entry[PAGEOUT_PIECE];
 	unsigned swapped = 0;
@@ -65,11 +64,10 @@ static unsigned reach(const bool *present, unsigned pages, unsigned n)
 
 static uint32_t swap_account(const struct self *self)
 {
-	int slot = member_account(self->actor.seg, self->member, RESOURCE_SWAP,
-				  (uint16_t)mc_load_relaxed(&self->group));
+	int slot =
+		member_account(self->actor.seg, self->member, RESOURCE_SWAP, (uint16_t)mc_load_relaxed(&self->group));
 
-	return slot < 0 ? MEMBER_NIL
-			: member_account_at(self->actor.seg, self->member, (unsigned)slot);
+	return slot < 0 ? MEMBER_NIL : member_account_at(self->actor.seg, self->member, (unsigned)slot);
 }
 
 /* Charges what fits under memory.swap.max, at most n. */
@@ -99,8 +97,8 @@ static void lower(const struct self *self, uint64_t n)
 }
 
 /* What is neither present nor swapped afterwards was given up by the program (MADV_FREE). */
-static void page_out(const struct self *self, uint32_t account, void *addr, unsigned pages,
-		     unsigned reserved, struct pageout *ret)
+static void page_out(const struct self *self, uint32_t account, void *addr, unsigned pages, unsigned reserved,
+		     struct pageout *ret)
 {
 	bool present[PAGEOUT_PIECE];
 	unsigned before = 0, after = 0, swapped;
@@ -126,7 +124,7 @@ bool pageout_piece(const struct self *self, void *addr, unsigned pages, struct p
 	bool present[PAGEOUT_PIECE];
 	unsigned n, reserved;
 
-	*ret = (struct pageout){0};
+	*ret = (struct pageout){ 0 };
 	if (account == MEMBER_NIL || !pageout_look(addr, pages, present, NULL))
 		return false;
 	n = count(present, pages);

@@ -19,14 +19,13 @@
 /* What became of a piece. */
 struct pageout {
 	uint64_t present; /* pages that were in memory before */
-	uint64_t gone;    /* of them now not any more */
-	bool is_full;     /* memory.swap.max left no room for any of it */
+	uint64_t gone;	  /* of them now not any more */
+	bool is_full;	  /* memory.swap.max left no room for any of it */
 };
 
 /* A look at up to PAGEOUT_PIECE pages: true for each in memory; *ret_swapped (may be NULL): how
  * many are in swap. False: this process may not look at itself. */
-bool pageout_look(const void *addr, unsigned pages, bool ret_present[PAGEOUT_PIECE],
-		  unsigned *ret_swapped);
+bool pageout_look(const void *addr, unsigned pages, bool ret_present[PAGEOUT_PIECE], unsigned *ret_swapped);
 
 /* Pages out up to PAGEOUT_PIECE pages. False as above: nothing done. */
 bool pageout_piece(const struct self *self, void *addr, unsigned pages, struct pageout *ret);

@@ -89,8 +89,8 @@ void mc_ecache_dalloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *e
 	je_ecache_dalloc(tsdn, pac, ehooks, ecache, extent);
 }
 
-void *mc_ecache_alloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size,
-		      size_t alignment, bool zero, bool guarded)
+void *mc_ecache_alloc(void *tsdn, void *pac, void *ehooks, void *ecache, void *expand, size_t size, size_t alignment,
+		      bool zero, bool guarded)
 {
 	void *extent = je_ecache_alloc(tsdn, pac, ehooks, ecache, expand, size, alignment, zero, guarded);
 

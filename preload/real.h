@@ -20,12 +20,12 @@ void real_start(void);
 void *real_find(struct real *real);
 
 /* Declares static real_NAME() which answers the function, typed as NAME itself. */
-#define REAL(name)                                                                                 \
-	static inline __typeof__(&name) real_##name(void)                                          \
-	{                                                                                          \
-		static struct real real = { #name, NULL };                                         \
-		void *at = mc_load_acquire(&real.at);                   \
-		return (__typeof__(&name))(at ? at : real_find(&real));                            \
+#define REAL(name) \
+	static inline __typeof__(&name) real_##name(void) \
+	{ \
+		static struct real real = { #name, NULL }; \
+		void *at = mc_load_acquire(&real.at); \
+		return (__typeof__(&name))(at ? at : real_find(&real)); \
 	}
 
 #endif

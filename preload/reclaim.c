@@ -22,17 +22,17 @@
 #define OWES 2u
 #define TRIES 4u /* again after a refusal: the next success is the end of it */
 
-#define LEAST_PAGES 256u      /* asked for: giving back a slab at a time costs more than the slab */
+#define LEAST_PAGES 256u /* asked for: giving back a slab at a time costs more than the slab */
 #define ROUNDS 4u
 #define SILENT_PATIENCE_MS 5u
-#define OWN_PATIENCE_MS 20u   /* for the own helper */
-#define AGAIN_MS 4u	      /* when nobody had anything: so long nobody is asked again, */
-#define AGAIN_MANY_MS 64u     /* or so long where looking takes long */
+#define OWN_PATIENCE_MS 20u /* for the own helper */
+#define AGAIN_MS 4u	    /* when nobody had anything: so long nobody is asked again, */
+#define AGAIN_MANY_MS 64u   /* or so long where looking takes long */
 #define MANY_MEMBERS 1024u
-#define COLD_AGAIN_MS 1000u   /* when nobody had anything to page out */
-#define HELPER_LARGE 256u     /* charges from so many pages on, and one of */
-#define HELPER_CHARGES 64u    /* so many others: is a helper worth it by now? */
-#define LOOK_MS 250u	      /* what waits for room looks by itself so often */
+#define COLD_AGAIN_MS 1000u /* when nobody had anything to page out */
+#define HELPER_LARGE 256u   /* charges from so many pages on, and one of */
+#define HELPER_CHARGES 64u  /* so many others: is a helper worth it by now? */
+#define LOOK_MS 250u	    /* what waits for room looks by itself so often */
 
 /* What is tried, in this order, until the request is granted. */
 enum stage { STAGE_OWN, STAGE_OTHERS, STAGE_COLD, STAGE_POLICY, STAGE_ASKED_FOR_KILL };
@@ -44,7 +44,7 @@ static __thread struct {
 	bool is_large;
 	enum stage stage;
 	struct plea_hope hope; /* of a kill that was asked for */
-	uint64_t debt;	   /* pages charged above high and not paid for */
+	uint64_t debt;	       /* pages charged above high and not paid for */
 	uint32_t charges;
 } mine;
 
@@ -347,7 +347,8 @@ static bool follow_policy(const struct need *n)
 	if (policy == OOM_FAIL)
 		return false;
 	tell_policy(n, policy);
-	if (policy == OOM_KILL ? !hopes_for_kill(n) : leave_is_refused(n->seg, RESOURCE_MEMORY, n->self->member, n->group))
+	if (policy == OOM_KILL ? !hopes_for_kill(n)
+			       : leave_is_refused(n->seg, RESOURCE_MEMORY, n->self->member, n->group))
 		return false;
 	wait_a_while(n, LOOK_MS);
 	if (policy == OOM_WAIT)

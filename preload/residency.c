@@ -51,8 +51,7 @@ uint64_t residency_count_value(const struct self *self, uint8_t value, const voi
 	a = account_of(self->actor.seg, self_account(self, ledger_slot(value)));
 	if (mc_load_relaxed(ledger_is_lazy(value) ? &a->surplus : &a->absent) == 0)
 		return pages;
-	if (ledger_slot(value) == self_target(self).slot &&
-	    !charge_is_near(&self->actor, self_target(self).account))
+	if (ledger_slot(value) == self_target(self).slot && !charge_is_near(&self->actor, self_target(self).account))
 		return ledger_is_lazy(value) ? 0 : pages;
 	return residency_count(addr, pages);
 }
@@ -61,8 +60,7 @@ uint64_t residency_of_heap(const void *addr, uint64_t pages)
 {
 	struct self *self = self_get();
 
-	return residency_count_value(self, ledger_value(self ? self_target(self).slot : 0, CLASS_HEAP), addr,
-				     pages);
+	return residency_count_value(self, ledger_value(self ? self_target(self).slot : 0, CLASS_HEAP), addr, pages);
 }
 
 static const char *number(const char *p, uint64_t *ret)
@@ -128,7 +126,6 @@ void residency_start(void)
 {
 	const struct self *self = self_get();
 
-	if (self && self_is_resident(self) &&
-	    charge_least_max(&self->actor, self_target(self).account) != PAGES_MAX)
+	if (self && self_is_resident(self) && charge_least_max(&self->actor, self_target(self).account) != PAGES_MAX)
 		residency_catch_up(self);
 }

@@ -64,8 +64,8 @@ uint32_t sampled_take(struct sampled *s, uint64_t address, bool *ret_has_others)
 	return found;
 }
 
-void sampled_ask_page(struct sampled *s, uint64_t address, sampled_stays_fn *is_in_question,
-		      sampled_stays_fn *stays, sampled_end_fn *end)
+void sampled_ask_page(struct sampled *s, uint64_t address, sampled_stays_fn *is_in_question, sampled_stays_fn *stays,
+		      sampled_end_fn *end)
 {
 	mc_word *row = row_of(s, address);
 

@@ -14,8 +14,8 @@
 #include <stdbool.h>
 
 #define SAMPLED_NUMBERS (1u << 20)
-#define SAMPLED_ROWS    16384u
-#define SAMPLED_IN_ROW  8u /* a cache line */
+#define SAMPLED_ROWS 16384u
+#define SAMPLED_IN_ROW 8u /* a cache line */
 
 /* Zeroed: empty. */
 struct sampled {
@@ -35,8 +35,8 @@ uint32_t sampled_take(struct sampled *s, uint64_t address, bool *ret_has_others)
  * then it stays until its address comes again. */
 typedef bool sampled_stays_fn(uint32_t number);
 typedef void sampled_end_fn(uint32_t number);
-void sampled_ask_page(struct sampled *s, uint64_t address, sampled_stays_fn *is_in_question,
-		      sampled_stays_fn *stays, sampled_end_fn *end);
+void sampled_ask_page(struct sampled *s, uint64_t address, sampled_stays_fn *is_in_question, sampled_stays_fn *stays,
+		      sampled_end_fn *end);
 
 /* Some block of the address's page of 4 KiB is there. */
 bool sampled_has_page(struct sampled *s, uint64_t address);

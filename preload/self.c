@@ -104,8 +104,7 @@ static int join_group(uint16_t group, bool is_fork, uint32_t *ret_member)
 /* Charges go to this account, of `group`, from now on. */
 static void aim(struct self *self, uint16_t group, unsigned slot)
 {
-	mc_store_relaxed(&self->target,
-			 (uint64_t)slot << 32 | member_account_at(&segment, self->member, slot));
+	mc_store_relaxed(&self->target, (uint64_t)slot << 32 | member_account_at(&segment, self->member, slot));
 	mc_store_relaxed(&self->group, group);
 	last_group = group;
 	last_generation = segment.limits->group[group].generation;
@@ -325,8 +324,7 @@ void self_after_fork(void)
 bool self_is_own_process(void)
 {
 	return self_page && mc_load_acquire(&self_page->state) == SELF_MEMBER &&
-	       (member_pid(mc_load_full(&member_of(&segment, self_page->member)->state)) ==
-			(uint32_t)sys_getpid() ||
+	       (member_pid(mc_load_full(&member_of(&segment, self_page->member)->state)) == (uint32_t)sys_getpid() ||
 		(mc_load_full(&member_of(&segment, self_page->member)->flags) & MEMBER_FOREIGN &&
 		 self_page->actor.pid == (uint32_t)sys_getpid()));
 }

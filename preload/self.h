@@ -20,14 +20,14 @@ enum self_state {
 };
 
 struct self {
-	mc_word32 state;   /* sync: release when MEMBER; enum self_state */
-	uint32_t member;   /* sync: const while MEMBER */
-	mc_word32 group;   /* sync: relaxed; whose account `target` is */
-	mc_word target;	   /* sync: relaxed; slot(32) | account(32), where new charges of memory go */
+	mc_word32 state;	/* sync: release when MEMBER; enum self_state */
+	uint32_t member;	/* sync: const while MEMBER */
+	mc_word32 group;	/* sync: relaxed; whose account `target` is */
+	mc_word target;		/* sync: relaxed; slot(32) | account(32), where new charges of memory go */
 	const mc_word16 *asked; /* sync: const while MEMBER; member.group: another one means that we were moved */
-	struct actor actor; /* sync: const while MEMBER */
-	mc_word pending;   /* sync: relaxed; pages taken before joining */
-	uint64_t helper[4]; /* helper.c's */
+	struct actor actor;	/* sync: const while MEMBER */
+	mc_word pending;	/* sync: relaxed; pages taken before joining */
+	uint64_t helper[4];	/* helper.c's */
 };
 
 extern struct self *self_page;

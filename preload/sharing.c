@@ -7,8 +7,8 @@
 
 #include <time.h>
 
-#define PAGES_MIN 256u         /* what is worth to be told */
-#define TELL_MAX  (1ull << 17) /* pages, at one end */
+#define PAGES_MIN 256u	      /* what is worth to be told */
+#define TELL_MAX (1ull << 17) /* pages, at one end */
 
 /* Not wiped in a child. A start of 0: free. */
 static struct {
@@ -45,8 +45,7 @@ void sharing_drop(const void *addr, size_t size)
 	if (!addr || !mc_load_relaxed(&used))
 		return;
 	for (unsigned i = 0; i < MEMBER_TOLD_MAX; i++)
-		if (overlaps(mc_load_relaxed(&large[i].start), mc_load_relaxed(&large[i].pages),
-			     addr, size)) {
+		if (overlaps(mc_load_relaxed(&large[i].start), mc_load_relaxed(&large[i].pages), addr, size)) {
 			mc_store_relaxed(&large[i].pages, 0);
 			mc_store_relaxed(&large[i].start, 0);
 		}
@@ -59,14 +58,12 @@ static bool is_asked(const struct segment *seg)
 
 	if (!at || clock_gettime(CLOCK_MONOTONIC, &now))
 		return false;
-	return (int32_t)((uint32_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) -
-			 at) >= 0;
+	return (int32_t)((uint32_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) - at) >= 0;
 }
 
 static uint64_t tell(struct told *to, uint64_t start, uint64_t pages)
 {
-	mc_store_relaxed(&to->pages, residency_count((const void *)start,
-						     pages)); /* NOLINT: it is an address */
+	mc_store_relaxed(&to->pages, residency_count((const void *)start, pages)); /* NOLINT: it is an address */
 	mc_store_release(&to->start, start);
 	return pages;
 }

@@ -19,7 +19,7 @@
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
 #endif
-#define RECORDS      (SAMPLED_NUMBERS - 1)
+#define RECORDS (SAMPLED_NUMBERS - 1)
 #define RANGE_COUNTS 16u /* as much as so many blocks: fewer fit */
 
 struct sites_record {
@@ -33,13 +33,13 @@ enum state { NEW, OPENING, OPEN, FAILED };
 /* This process's alone. */
 struct sites_state {
 	mc_word32 state; /* sync: release when OPEN */
-	mc_word free;    /* count of changes above, record + 1 below */
+	mc_word free;	 /* count of changes above, record + 1 below */
 	struct stacks_writer writer;
 	struct interpreter interpreter;
 	struct unwind_cache cache;
 	struct ranges ranges;
 	struct ranges devices; /* an owner's names instead of addresses */
-	mc_word32 live;        /* blocks */
+	mc_word32 live;	       /* blocks */
 	mc_word32 group;       /* that the picture says, + 1 */
 	struct sampled small;
 	struct sites_record record[RECORDS];
@@ -51,16 +51,13 @@ static struct sites_state *state;
 static uint64_t rate;
 static bool has_heap;
 static __thread uint64_t heap_mean, range_mean; /* of the next sample; 0: the finest */
-static mc_word32
-	records; /* used so far; a child goes on behind its parent's, which its blocks still name */
+static mc_word32 records; /* used so far; a child goes on behind its parent's, which its blocks still name */
 
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
-extern void *__libc_stack_end
-	__attribute__((weak)); /* the dynamic linker is no library to ask for */
+extern void *__libc_stack_end __attribute__((weak)); /* the dynamic linker is no library to ask for */
 
-/* ---- start
- * ---------------------------------------------------------------------------------------------- */
+/* ---- start ----------------------------------------------------------------------------------------------- */
 
 /* At a program's start the arguments and the environment lie where the main thread's stack ends. */
 static const char *read_variable(const char *name)
@@ -86,10 +83,9 @@ bool sites_start(bool heap)
 	has_heap = heap;
 	if (!rate)
 		return false;
-	map = sys_mmap(NULL, sizeof(*state), PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (sys_is_error(map) ||
-	    sys_madvise((void *)map, sizeof(*state), MADV_WIPEONFORK)) /* NOLINT */
+	map = sys_mmap(NULL, sizeof(*state), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		       0);
+	if (sys_is_error(map) || sys_madvise((void *)map, sizeof(*state), MADV_WIPEONFORK)) /* NOLINT */
 		return false;
 	state = (struct sites_state *)map; /* NOLINT */
 	sites_on = true;
@@ -126,8 +122,7 @@ static void open_file(void)
 
 	if (!environment_start() || !mc_cas_full(&state->state, &fresh, OPENING))
 		return;
-	err = environment.group[0] ? stacks_open(&state->writer, environment.dir, environment.group,
-						 rate, has_heap)
+	err = environment.group[0] ? stacks_open(&state->writer, environment.dir, environment.group, rate, has_heap)
 				   : -1;
 	if (err)
 		log_line(LOG_ERROR, "call sites are not recorded", "no file for them can be made");
@@ -141,8 +136,7 @@ static bool is_open(void)
 	return mc_load_acquire(&state->state) == OPEN;
 }
 
-/* ---- stacks
- * --------------------------------------------------------------------------------------------- */
+/* ---- stacks ---------------------------------------------------------------------------------------------- */
 
 static void note_module(uint64_t start, uint64_t end, uint64_t bias, const char *name, void *arg)
 {
@@ -152,20 +146,18 @@ static void note_module(uint64_t start, uint64_t end, uint64_t bias, const char 
 }
 
 /* Frames of ours are left out, and then those in [skip, skip_end). */
-static uint32_t site_behind(const struct unwind_registers *from, enum stacks_kind kind,
-			    uint64_t skip, uint64_t skip_end)
+static uint32_t site_behind(const struct unwind_registers *from, enum stacks_kind kind, uint64_t skip,
+			    uint64_t skip_end)
 {
 	uint64_t frame[STACKS_DEPTH];
-	struct unwind_result r =
-		unwind_walk(&state->cache, from, (uint64_t)__ehdr_start, (uint64_t)_end, frame,
-			    STACKS_DEPTH - INTERPRETER_DEPTH, note_module, NULL);
+	struct unwind_result r = unwind_walk(&state->cache, from, (uint64_t)__ehdr_start, (uint64_t)_end, frame,
+					     STACKS_DEPTH - INTERPRETER_DEPTH, note_module, NULL);
 	unsigned first = 0;
 
 	follow();
 	while (first < r.frames && frame[first] >= skip && frame[first] < skip_end)
 		first++;
-	r.frames += interpreter_walk(&state->interpreter, &state->writer, frame + r.frames,
-				     INTERPRETER_DEPTH);
+	r.frames += interpreter_walk(&state->interpreter, &state->writer, frame + r.frames, INTERPRETER_DEPTH);
 	return stacks_intern(&state->writer, kind, frame + first, r.frames - first, r.cut);
 }
 
@@ -182,8 +174,7 @@ void sites_forget_code(void)
 	state->writer.generation++;
 }
 
-/* ---- blocks
- * --------------------------------------------------------------------------------------------- */
+/* ---- blocks ---------------------------------------------------------------------------------------------- */
 
 static struct sites_record *take_free(void)
 {
@@ -219,8 +210,7 @@ static void free_record(struct sites_record *r)
 	r->site = 0;
 	do
 		r->next = (uint32_t)top;
-	while (!mc_cas_full(&state->free, &top,
-			    ((top >> 32) + 1) << 32 | (uint32_t)(r - state->record + 1)));
+	while (!mc_cas_full(&state->free, &top, ((top >> 32) + 1) << 32 | (uint32_t)(r - state->record + 1)));
 }
 
 uint64_t sites_wait(void)
@@ -229,8 +219,7 @@ uint64_t sites_wait(void)
 	return sample_wait(heap_mean);
 }
 
-struct sites_record *sites_sample(const struct unwind_registers *from, enum stacks_kind kind,
-				  uint64_t size)
+struct sites_record *sites_sample(const struct unwind_registers *from, enum stacks_kind kind, uint64_t size)
 {
 	struct sites_record *r = is_open() ? take_record() : NULL;
 
@@ -252,8 +241,7 @@ void sites_drop(struct sites_record *r)
 	free_record(r);
 }
 
-/* ---- small blocks
- * --------------------------------------------------------------------------------------- */
+/* ---- small blocks ---------------------------------------------------------------------------------------- */
 
 static void drop_number(uint32_t number)
 {
@@ -264,8 +252,7 @@ static void drop_number(uint32_t number)
 bool sites_keep(struct sites_record *r, uint64_t address)
 {
 	uint32_t old;
-	bool has_room =
-		sampled_put(&state->small, address, (uint32_t)(r - state->record) + 1, &old);
+	bool has_room = sampled_put(&state->small, address, (uint32_t)(r - state->record) + 1, &old);
 
 	drop_number(old);
 	return has_room;
@@ -320,15 +307,14 @@ bool sites_has_page(uint64_t address)
 	return sampled_has_page(&state->small, address);
 }
 
-/* ---- mappings
- * ------------------------------------------------------------------------------------------- */
+/* ---- mappings -------------------------------------------------------------------------------------------- */
 
 static void end_range(const struct range *ended, void *arg)
 {
 	(void)arg;
 	if (ended->count)
 		stacks_drop(&state->writer, ended->site,
-			    (struct sample_weight){ended->bytes, ended->count, ended->spread});
+			    (struct sample_weight){ ended->bytes, ended->count, ended->spread });
 	else
 		stacks_drop_part(&state->writer, ended->site, ended->bytes);
 }
@@ -336,9 +322,7 @@ static void end_range(const struct range *ended, void *arg)
 /* The mean that the range was hit with; 0: it was not. */
 static uint64_t hit(const struct ranges *r, size_t size)
 {
-	uint64_t mean = sites_on && size
-				? sample_hits(size, range_mean ? range_mean : pace_finest(rate))
-				: 0;
+	uint64_t mean = sites_on && size ? sample_hits(size, range_mean ? range_mean : pace_finest(rate)) : 0;
 
 	if (!mean || !is_open())
 		return 0;
@@ -354,14 +338,13 @@ static void add_range(struct ranges *to, struct range *range, struct sample_weig
 	stacks_add(&state->writer, range->site, weight);
 	ranges_add(to, range, end_range, NULL);
 	mc_store_relaxed(&state->writer.to.header->untold,
-			 mc_load_relaxed(&state->ranges.lost) +
-				 mc_load_relaxed(&state->devices.lost));
+			 mc_load_relaxed(&state->ranges.lost) + mc_load_relaxed(&state->devices.lost));
 }
 
 void sites_map(const void *addr, size_t size)
 {
 	struct unwind_registers here;
-	struct range range = {.start = (uint64_t)addr, .end = (uint64_t)addr + size};
+	struct range range = { .start = (uint64_t)addr, .end = (uint64_t)addr + size };
 	uint64_t mean = hit(&state->ranges, size);
 	uint64_t since = pace_clock();
 
@@ -376,7 +359,7 @@ void sites_map(const void *addr, size_t size)
 void sites_device(uint64_t name, uint64_t size, const void *skip, const void *skip_end)
 {
 	struct unwind_registers here;
-	struct range range = {.start = name, .end = name + 1};
+	struct range range = { .start = name, .end = name + 1 };
 	uint64_t mean = hit(&state->devices, size);
 
 	if (!mean)
@@ -388,8 +371,7 @@ void sites_device(uint64_t name, uint64_t size, const void *skip, const void *sk
 
 void sites_device_end(uint64_t name)
 {
-	if (sites_on && mc_load_acquire(&state->state) == OPEN &&
-	    !ranges_are_empty(&state->devices))
+	if (sites_on && mc_load_acquire(&state->state) == OPEN && !ranges_are_empty(&state->devices))
 		ranges_remove(&state->devices, name, name + 1, end_range, NULL);
 }
 

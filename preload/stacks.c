@@ -290,8 +290,7 @@ static uint64_t entry_of(uint64_t hash, uint32_t site)
 	return (hash & ~0x7fffull) | site;
 }
 
-uint32_t stacks_intern(struct stacks_writer *w, enum stacks_kind kind, const uint64_t *frame, unsigned frames,
-		       bool cut)
+uint32_t stacks_intern(struct stacks_writer *w, enum stacks_kind kind, const uint64_t *frame, unsigned frames, bool cut)
 {
 	uint64_t hash = hash_of(w, kind, frame, frames);
 	uint32_t site = 0;
@@ -334,7 +333,7 @@ uint32_t stacks_text(struct stacks_writer *w, const char *file, size_t file_size
 /* The file's build id, from its notes in memory. */
 static void find_build_id(struct stacks_module *m)
 {
-	const ElfW(Ehdr) *elf = (const void *)m->start; /* NOLINT: where a file is mapped */
+	const ElfW(Ehdr) *elf = (const void *)m->start;			     /* NOLINT: where a file is mapped */
 	const ElfW(Phdr) *segment = (const void *)(m->start + elf->e_phoff); /* NOLINT */
 
 	if (memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0 || elf->e_phoff + elf->e_phnum * sizeof(*segment) > 4096)
@@ -440,8 +439,7 @@ void stacks_add(struct stacks_writer *w, uint32_t site, struct sample_weight wei
 		note_peak(w);
 }
 
-void stacks_reweigh(struct stacks_writer *w, uint32_t site, struct sample_weight old,
-		    struct sample_weight weight)
+void stacks_reweigh(struct stacks_writer *w, uint32_t site, struct sample_weight old, struct sample_weight weight)
 {
 	struct stacks_site *s = &w->to.site[site];
 

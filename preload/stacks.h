@@ -18,9 +18,9 @@
 /* This process's alone; zeroed when new. */
 struct stacks_writer {
 	struct stacks to;
-	mc_word index[STACKS_INDEX]; /* hash above, site below; 0: free */
+	mc_word index[STACKS_INDEX];					     /* hash above, site below; 0: free */
 	mc_word32 backed_frames, backed_sites, backed_texts, backed_modules; /* bytes with pages */
-	mc_word32 at_peak; /* one thread copies */
+	mc_word32 at_peak;						     /* one thread copies */
 	uint32_t generation;
 };
 
@@ -39,8 +39,7 @@ void stacks_module(struct stacks_writer *w, uint64_t start, uint64_t end, uint64
 
 void stacks_add(struct stacks_writer *w, uint32_t site, struct sample_weight weight);
 /* What lives of it stands for another weight. */
-void stacks_reweigh(struct stacks_writer *w, uint32_t site, struct sample_weight old,
-		    struct sample_weight weight);
+void stacks_reweigh(struct stacks_writer *w, uint32_t site, struct sample_weight old, struct sample_weight weight);
 
 void stacks_drop(struct stacks_writer *w, uint32_t site, struct sample_weight weight);
 

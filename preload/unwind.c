@@ -39,7 +39,6 @@ void unwind_forget(struct unwind_cache *cache)
 #define JUMP_PLAIN (1ull << 16) /* memory is looked at before a larger one is believed */
 #define STACK_MAX (1ull << 30)
 
-
 /* Where the kernel saves what a signal interrupts: from the struct ucontext sp points to. */
 enum { UCONTEXT_FP = 120, UCONTEXT_SP = 160, UCONTEXT_PC = 168 };
 
@@ -238,8 +237,14 @@ static uint64_t top_of_stack(uint64_t sp)
 struct unwind_result unwind_walk(struct unwind_cache *cache, const struct unwind_registers *from, uint64_t skip_start,
 				 uint64_t skip_end, uint64_t *frame, unsigned max, unwind_module_fn module, void *arg)
 {
-	struct walk w = { .cache = cache, .pc = from->pc, .sp = from->sp, .fp = from->fp,
-			  .top = top_of_stack(from->sp), .struck = true, .module = module, .arg = arg };
+	struct walk w = { .cache = cache,
+			  .pc = from->pc,
+			  .sp = from->sp,
+			  .fp = from->fp,
+			  .top = top_of_stack(from->sp),
+			  .struck = true,
+			  .module = module,
+			  .arg = arg };
 	struct unwind_result result = { 0 };
 	bool skipping = true;
 	enum step step;

@@ -48,8 +48,8 @@ bool unwind_is_possible(void);
 
 /* The caller's registers, as they are after the call. */
 #if defined(__x86_64__)
-#define unwind_here(r)                                                                             \
-	__asm__ volatile("leaq 0(%%rip), %0\n\tmovq %%rsp, %1\n\tmovq %%rbp, %2"                   \
+#define unwind_here(r) \
+	__asm__ volatile("leaq 0(%%rip), %0\n\tmovq %%rsp, %1\n\tmovq %%rbp, %2" \
 			 : "=r"((r)->pc), "=r"((r)->sp), "=r"((r)->fp))
 #else
 #define unwind_here(r) ((void)((r)->pc = (r)->sp = (r)->fp = 0))

@@ -8,11 +8,11 @@
 
 enum unwind_base {
 	UNWIND_NOTHING, /* not known */
-	UNWIND_SP,      /* the frame begins at sp + offset */
+	UNWIND_SP,	/* the frame begins at sp + offset */
 	UNWIND_FP,
 	UNWIND_FP_MEMORY, /* at what lies at fp + offset */
-	UNWIND_SIGNAL,    /* sp points to what the kernel saved */
-	UNWIND_END,       /* nobody called it */
+	UNWIND_SIGNAL,	  /* sp points to what the kernel saved */
+	UNWIND_END,	  /* nobody called it */
 };
 
 /* The return address lies right below the frame's beginning, except for signals. */

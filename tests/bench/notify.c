@@ -35,17 +35,17 @@
 #include <unistd.h>
 
 #define PAGE 4096u
-#define PAGES 128u	 /* of the mapping that comes and goes: below 1 MiB, charged when it is asked for */
+#define PAGES 128u /* of the mapping that comes and goes: below 1 MiB, charged when it is asked for */
 #define KERNEL_PAGES 1024u
-#define CROSSED_AT 64u	 /* pages into it the threshold lies */
+#define CROSSED_AT 64u /* pages into it the threshold lies */
 #define KERNEL_CROSSED_AT 256u
 #define REST_NS 500000
 #define DEADLINE_MS 60000
 
 struct board {
-	mc_word at_ns;	  /* when the crossing call began */
+	mc_word at_ns;			/* when the crossing call began */
 	mc_word touch_ns[KERNEL_PAGES]; /* each touch, where touching is what crosses */
-	mc_word32 cycles; /* up and down, of "storm" */
+	mc_word32 cycles;		/* up and down, of "storm" */
 };
 
 static struct board *board;
@@ -208,8 +208,8 @@ static void subscribe(int fd, const char *group, long long threshold, int eventf
 {
 	char text[128];
 
-	(void)snprintf(text, sizeof(text), "{\"v\":1,\"op\":\"subscribe\",\"group\":\"%s\",\"event\":\"usage:%lld\"}", group,
-		       threshold);
+	(void)snprintf(text, sizeof(text), "{\"v\":1,\"op\":\"subscribe\",\"group\":\"%s\",\"event\":\"usage:%lld\"}",
+		       group, threshold);
 	(void)ask(fd, text, eventfd, "\"id\":");
 }
 
@@ -466,8 +466,9 @@ int main(int argc, char **argv)
 		return hold(atoi(argv[2]), atoi(argv[3]) != 0);
 	if (argc >= 4 && strcmp(argv[1], "arm") == 0)
 		return arm(atoi(argv[2]), argv + 3, argc - 3);
-	(void)fputs("usage: notify latency ROUNDS | kernel ROUNDS FOLDER | rate SECONDS COUNT | hold COUNT SHARED | cost | "
-		    "arm COUNT GROUP...\n",
-		    stderr);
+	(void)fputs(
+		"usage: notify latency ROUNDS | kernel ROUNDS FOLDER | rate SECONDS COUNT | hold COUNT SHARED | cost | "
+		"arm COUNT GROUP...\n",
+		stderr);
 	return 2;
 }

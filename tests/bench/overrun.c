@@ -30,8 +30,8 @@ static unsigned long long now_ns(void)
 static int touch(unsigned long long limit)
 {
 	struct pollfd p = { .fd = 0, .events = POLLIN };
-	char *memory = mmap(NULL, GIVE_UP * limit, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *memory =
+		mmap(NULL, GIVE_UP * limit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	unsigned long long at = 0, passed = 0;
 
 	if (memory == MAP_FAILED)

@@ -34,7 +34,7 @@ static void fill(char *at, size_t size)
 
 static void *use(void *arg)
 {
-	const struct timespec ms = {.tv_nsec = 1000000};
+	const struct timespec ms = { .tv_nsec = 1000000 };
 	struct rusage usage;
 
 	(void)arg;
@@ -69,8 +69,7 @@ int main(int argc, char **argv)
 	char line[16], *cold;
 
 	hot_size = argc > 2 ? (size_t)atol(argv[1]) << 20 : 0;
-	hot = mmap(NULL, hot_size + PAGE + cold_size, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	hot = mmap(NULL, hot_size + PAGE + cold_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (!hot_size || !cold_size || hot == MAP_FAILED)
 		return 2;
 	cold = hot + hot_size + PAGE;

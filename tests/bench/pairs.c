@@ -47,7 +47,6 @@ int main(int argc, char **argv)
 	for (int i = 0; i < threads && i < THREADS_MAX; i++)
 		pthread_join(thread[i], NULL);
 	clock_gettime(CLOCK_MONOTONIC, &b);
-	printf("%.3f\n", ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) /
-				 (double)pairs);
+	printf("%.3f\n", ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / (double)pairs);
 	return 0;
 }

@@ -30,16 +30,16 @@ static uint64_t draw(void)
 }
 
 /* Each its own function, so that each is a site. */
-#define SITE(n, low, high)                                                                         \
-	__attribute__((noinline)) static void *site_##n(void)                                      \
-	{                                                                                          \
-		size_t size = (low) + draw() % ((high) - (low) + 1);                               \
-		char *p = malloc(size);                                                            \
-                                                                                                   \
-		if (!p)                                                                            \
-			abort();                                                                   \
-		memset(p, n, size);                                                                \
-		return p;                                                                          \
+#define SITE(n, low, high) \
+	__attribute__((noinline)) static void *site_##n(void) \
+	{ \
+		size_t size = (low) + draw() % ((high) - (low) + 1); \
+		char *p = malloc(size); \
+\
+		if (!p) \
+			abort(); \
+		memset(p, n, size); \
+		return p; \
 	}
 SITE(0, 16, 1024)
 SITE(1, 64, 64)
@@ -114,7 +114,8 @@ int main(int argc, char **argv)
 	blocks = fill();
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	if (argc > 1 && strcmp(argv[1], "time") == 0) {
-		printf("%.3f\n", ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / (double)blocks);
+		printf("%.3f\n",
+		       ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / (double)blocks);
 		return 0;
 	}
 	for (unsigned i = 0; i < 16; i++)

@@ -164,8 +164,8 @@ static void turn(const struct segment *seg, uint32_t member, int i)
 	release(member_of(seg, member));
 	trimmed = trim(seg, member);
 	if (i)
-		printf("%.3f %.3f %.3f %.3f %.3f %.3f %.3f %.3f\n", own.wall, beside.wall, trimmed.wall, asked.wall, own.cpu,
-		       beside.cpu, trimmed.cpu, asked.cpu);
+		printf("%.3f %.3f %.3f %.3f %.3f %.3f %.3f %.3f\n", own.wall, beside.wall, trimmed.wall, asked.wall,
+		       own.cpu, beside.cpu, trimmed.cpu, asked.cpu);
 }
 
 int main(int argc, char **argv)

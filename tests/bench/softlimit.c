@@ -11,7 +11,7 @@
 
 #define BATCH 50 /* chosen one after the other, so that reading the clock costs nothing */
 #define BATCHES 1000
-#define ROUNDS 20 /* the best counts: what else runs here only adds */
+#define ROUNDS 20	      /* the best counts: what else runs here only adds */
 #define EXCESS_MIN (1u << 20) /* more than a round takes from it */
 #define EXCESS_MAX (1u << 20)
 

@@ -32,51 +32,45 @@ typedef int lookup2(const char *, void **, int, uint64_t, int *);
 static lookup1 *ask1;
 static lookup2 *ask2;
 
-/* ---- finding
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- finding --------------------------------------------------------------------------------------------- */
 
 #ifdef LINKED
 #define LINK(name) extern int name(void);
-#define WITH(name) {#name, (void *)name},
+#define WITH(name) { #name, (void *)name },
 #else
 #define LINK(name)
-#define WITH(name) {#name, NULL},
+#define WITH(name) { #name, NULL },
 #endif
 #define NAMES(X) \
 	X(cuInit) \
 	X(cuDeviceGetCount) \
-	X(cuDeviceTotalMem_v2) X(cuCtxCreate_v2) X(cuCtxDestroy_v2) X(cuCtxSetCurrent) X( \
-		cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease_v2) X(cuDevicePrimaryCtxReset_v2) \
-		X(cuMemAlloc_v2) X(cuMemAlloc) X(cuMemAllocPitch_v2) X(cuMemAllocManaged) X(cuMemFree_v2) X( \
-			cuMemGetInfo_v2) X(cuMemAllocAsync) X(cuMemAllocAsync_ptsz) X(cuMemAllocFromPoolAsync) \
-			X(cuMemFreeAsync) X(cuMemPoolCreate) X(cuMemPoolDestroy) X(cuMemPoolTrimTo) X( \
-				cuMemPoolSetAttribute) X(cuMemPoolGetAttribute) X(cuDeviceGetMemPool) X(cuDeviceGetDefaultMemPool) \
-				X(cuStreamCreate) X(cuStreamSynchronize) X(cuStreamBeginCapture_v2) X( \
-					cuStreamEndCapture) X(cuGraphInstantiateWithFlags) X(cuGraphLaunch) \
-					X(cuGraphExecDestroy) X(cuDeviceGraphMemTrim) X(cuGraphCreate) X( \
-						cuGraphAddMemAllocNode) X(cuMemCreate) X(cuMemRelease) \
-						X(cuMemMap) X(cuMemUnmap) X(cuMemAddressReserve) X( \
-							cuMemRetainAllocationHandle) X(cuMemExportToShareableHandle) \
-							X(cuMemImportFromShareableHandle) X(cuArrayCreate_v2) X( \
-								cuArray3DCreate_v2) X(cuArrayDestroy) X(cuMipmappedArrayCreate) \
-								X(cuMipmappedArrayDestroy) X(cuMemHostAlloc) X( \
-									cuMemFreeHost) X(cuIpcGetMemHandle) \
-									X(cuIpcOpenMemHandle_v2) X( \
-										cuIpcCloseMemHandle) \
-										X(cuMulticastCreate) X( \
-											cuGetProcAddress_v2) \
-											X(cuMemHostRegister_v2) \
-												X(cuMemHostUnregister) \
-													X(cuModuleLoadData) \
-														X(cuModuleUnload)
+	X(cuDeviceTotalMem_v2) \
+	X(cuCtxCreate_v2) \
+	X(cuCtxDestroy_v2) X(cuCtxSetCurrent) X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease_v2) X( \
+		cuDevicePrimaryCtxReset_v2) X(cuMemAlloc_v2) X(cuMemAlloc) X(cuMemAllocPitch_v2) X(cuMemAllocManaged) \
+		X(cuMemFree_v2) X(cuMemGetInfo_v2) X(cuMemAllocAsync) X(cuMemAllocAsync_ptsz) X( \
+			cuMemAllocFromPoolAsync) X(cuMemFreeAsync) X(cuMemPoolCreate) X(cuMemPoolDestroy) \
+			X(cuMemPoolTrimTo) X(cuMemPoolSetAttribute) X(cuMemPoolGetAttribute) X(cuDeviceGetMemPool) X( \
+				cuDeviceGetDefaultMemPool) X(cuStreamCreate) X(cuStreamSynchronize) \
+				X(cuStreamBeginCapture_v2) X(cuStreamEndCapture) X(cuGraphInstantiateWithFlags) X( \
+					cuGraphLaunch) X(cuGraphExecDestroy) X(cuDeviceGraphMemTrim) X(cuGraphCreate) \
+					X(cuGraphAddMemAllocNode) X(cuMemCreate) X(cuMemRelease) X(cuMemMap) X( \
+						cuMemUnmap) X(cuMemAddressReserve) X(cuMemRetainAllocationHandle) \
+						X(cuMemExportToShareableHandle) X(cuMemImportFromShareableHandle) X( \
+							cuArrayCreate_v2) X(cuArray3DCreate_v2) X(cuArrayDestroy) \
+							X(cuMipmappedArrayCreate) X(cuMipmappedArrayDestroy) X( \
+								cuMemHostAlloc) X(cuMemFreeHost) X(cuIpcGetMemHandle) \
+								X(cuIpcOpenMemHandle_v2) X(cuIpcCloseMemHandle) X( \
+									cuMulticastCreate) X(cuGetProcAddress_v2) \
+									X(cuMemHostRegister_v2) X(cuMemHostUnregister) \
+										X(cuModuleLoadData) X(cuModuleUnload)
 
 NAMES(LINK)
 
 static const struct {
 	const char *name;
 	void *linked;
-} names[] = {NAMES(WITH)};
+} names[] = { NAMES(WITH) };
 
 static void open_driver(void)
 {
@@ -102,16 +96,13 @@ static void open_driver(void)
 static void *ask(const char *name)
 {
 	const char *end = strstr(name, "_v");
-	int version = strcmp(name, "cuMemAlloc") == 0       ? 2000
-		      : strcmp(name, "cuCtxCreate_v2") == 0 ? 3020
-							    : 12040;
+	int version = strcmp(name, "cuMemAlloc") == 0 ? 2000 : strcmp(name, "cuCtxCreate_v2") == 0 ? 3020 : 12040;
 	uint64_t flags = strcmp(how, "streams") == 0 ? 2 : strstr(name, "_ptsz") ? 2 : 1;
 	void *found = NULL;
 	char base[64];
 	int status;
 
-	(void)snprintf(base, sizeof(base), "%.*s", end ? (int)(end - name) : (int)strlen(name),
-		       name);
+	(void)snprintf(base, sizeof(base), "%.*s", end ? (int)(end - name) : (int)strlen(name), name);
 	base[strcspn(base, "_")] = 0;
 	if (strcmp(how, "gpa1") == 0)
 		(void)ask1(base, &found, version, flags);
@@ -149,15 +140,14 @@ static int call(const char *name, number a, number b, number c, number d, number
 	return function(a, b, c, d, e);
 }
 
-#define AT(x)                   ((number)(uintptr_t)(x))
-#define CALL1(n, a)             call(n, AT(a), 0, 0, 0, 0)
-#define CALL2(n, a, b)          call(n, AT(a), AT(b), 0, 0, 0)
-#define CALL3(n, a, b, c)       call(n, AT(a), AT(b), AT(c), 0, 0)
-#define CALL4(n, a, b, c, d)    call(n, AT(a), AT(b), AT(c), AT(d), 0)
+#define AT(x) ((number)(uintptr_t)(x))
+#define CALL1(n, a) call(n, AT(a), 0, 0, 0, 0)
+#define CALL2(n, a, b) call(n, AT(a), AT(b), 0, 0, 0)
+#define CALL3(n, a, b, c) call(n, AT(a), AT(b), AT(c), 0, 0)
+#define CALL4(n, a, b, c, d) call(n, AT(a), AT(b), AT(c), AT(d), 0)
 #define CALL5(n, a, b, c, d, e) call(n, AT(a), AT(b), AT(c), AT(d), AT(e))
 
-/* ---- what is kept by number
- * ------------------------------------------------------------------------------------- */
+/* ---- what is kept by number ------------------------------------------------------------------------------ */
 
 static number kept[200000];
 static unsigned n_kept;
@@ -236,11 +226,11 @@ static number nvml(unsigned index, int version, number *ret_free, number *ret_us
 {
 	struct {
 		number total, free, used;
-	} one = {0, 0, 0};
+	} one = { 0, 0, 0 };
 	struct {
 		unsigned version;
 		number total, reserved, free, used;
-	} two = {.version = 40 | 2u << 24};
+	} two = { .version = 40 | 2u << 24 };
 	void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW), *device = NULL;
 	int (*function)(void *, void *);
 
@@ -249,8 +239,7 @@ static number nvml(unsigned index, int version, number *ret_free, number *ret_us
 	int (*get)(unsigned, void **);
 	*(void **)&get = dlsym(library, "nvmlDeviceGetHandleByIndex_v2");
 	(void)get(index, &device);
-	*(void **)&function = dlsym(library, version == 2 ? "nvmlDeviceGetMemoryInfo_v2"
-							  : "nvmlDeviceGetMemoryInfo");
+	*(void **)&function = dlsym(library, version == 2 ? "nvmlDeviceGetMemoryInfo_v2" : "nvmlDeviceGetMemoryInfo");
 	(void)function(device, version == 2 ? (void *)&two : (void *)&one);
 	*ret_free = version == 2 ? two.free : one.free;
 	*ret_used = version == 2 ? two.used : one.used;
@@ -273,9 +262,7 @@ static void pairs(number live, number size, number n)
 		if (alloc(&ptr, size) || release(ptr))
 			abort();
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
-	(void)printf("0 %.1f\n",
-		     ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) /
-			     (double)n);
+	(void)printf("0 %.1f\n", ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / (double)n);
 	for (number i = 0; i < live; i++)
 		(void)release(kept[i]);
 }
@@ -292,9 +279,7 @@ static void infos(number n)
 		if (info(&free, &total))
 			abort();
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
-	(void)printf("0 %.1f\n",
-		     ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) /
-			     (double)n);
+	(void)printf("0 %.1f\n", ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / (double)n);
 }
 
 /* As many as are asked for; says how many came. Each is given back at once with `churn`. */
@@ -347,8 +332,7 @@ static void lookups(void)
 #include "tests/device/driver.def"
 #undef DRIVER
 	};
-	static const int versions[] = {2000,  3020,  4000,  7000,  10020,
-				       11020, 11030, 12000, 13000, 14000};
+	static const int versions[] = { 2000, 3020, 4000, 7000, 10020, 11020, 11030, 12000, 13000, 14000 };
 	void *handle = driver ? driver : dlopen("libcuda.so.1", RTLD_NOW);
 	lookup2 *look = ask2;
 	Dl_info info;
@@ -360,21 +344,18 @@ static void lookups(void)
 
 		if (found)
 			(void)printf("%s %s\n", lists[i],
-				     dladdr(found, &info) && info.dli_sname ? info.dli_sname
-									    : lists[i]);
+				     dladdr(found, &info) && info.dli_sname ? info.dli_sname : lists[i]);
 		for (unsigned v = 0; i % 2 && v < sizeof(versions) / sizeof(versions[0]); v++)
 			for (uint64_t flags = 0; flags <= 2; flags++) {
-				int status = -1,
-				    result = look(lists[i], &found, versions[v], flags, &status);
+				int status = -1, result = look(lists[i], &found, versions[v], flags, &status);
 
-				(void)printf("%s %d %d: %d %d %d\n", lists[i], versions[v],
-					     (int)flags, result, status, found != NULL);
+				(void)printf("%s %d %d: %d %d %d\n", lists[i], versions[v], (int)flags, result, status,
+					     found != NULL);
 			}
 	}
 }
 
-/* ---- descriptors to another client: one waits at a path, the other sends
- * ---------------------------------------------------------------------------------------------- */
+/* ---- descriptors to another client: one waits at a path, the other sends --------------------------------- */
 
 union passed {
 	struct cmsghdr header;
@@ -383,15 +364,14 @@ union passed {
 
 static struct msghdr message(union passed *passed, struct iovec *byte)
 {
-	return (struct msghdr){.msg_iov = byte,
-			       .msg_iovlen = 1,
-			       .msg_control = passed,
-			       .msg_controllen = sizeof(*passed)};
+	return (struct msghdr){
+		.msg_iov = byte, .msg_iovlen = 1, .msg_control = passed, .msg_controllen = sizeof(*passed)
+	};
 }
 
 static int socket_at(const char *path, struct sockaddr_un *ret)
 {
-	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	(void)snprintf(ret->sun_path, sizeof(ret->sun_path), "%s", path);
 	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
@@ -400,7 +380,7 @@ static int receive(const char *path)
 {
 	struct sockaddr_un at;
 	char byte;
-	struct iovec one = {&byte, 1};
+	struct iovec one = { &byte, 1 };
 	union passed passed;
 	struct msghdr m = message(&passed, &one);
 	int fd = -1, server = socket_at(path, &at), peer;
@@ -421,10 +401,10 @@ static int send_to(const char *path, int fd)
 {
 	struct sockaddr_un at;
 	char byte = 0;
-	struct iovec one = {&byte, 1};
-	union passed passed = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
-					  .cmsg_level = SOL_SOCKET,
-					  .cmsg_type = SCM_RIGHTS}};
+	struct iovec one = { &byte, 1 };
+	union passed passed = {
+		.header = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS }
+	};
 	struct msghdr m = message(&passed, &one);
 	int peer = socket_at(path, &at), result;
 
@@ -434,13 +414,11 @@ static int send_to(const char *path, int fd)
 	return result;
 }
 
-/* ---- commands
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- commands -------------------------------------------------------------------------------------------- */
 
 static struct properties of_device(int type, int id)
 {
-	return (struct properties){.type = 1, .location = {.type = type, .id = id}};
+	return (struct properties){ .type = 1, .location = { .type = type, .id = id } };
 }
 
 static int is(const char *word, const char *name)
@@ -568,7 +546,7 @@ static int ordered(char **w, number a, number b)
 	else if (is(w[0], "graph"))
 		KEEP(CALL2("cuGraphCreate", &x, 0), x);
 	else if (is(w[0], "node")) {
-		struct node p = {.pool = {.type = 1, .location = {1, 0}}, .size = b};
+		struct node p = { .pool = { .type = 1, .location = { 1, 0 } }, .size = b };
 
 		ANSWER(CALL5("cuGraphAddMemAllocNode", &x, kept[a], 0, 0, &p), p.ptr);
 	} else
@@ -617,8 +595,8 @@ static int physical(char **w, number a, number b, number c)
 
 static int others(char **w, number a, number b, const char *self)
 {
-	struct deep d = {a, b, w[1] && w[2] && w[3] ? size_of(w[3]) : 0, 0x20, 4, 0};
-	struct flat f = {a, b, 0x20, 4};
+	struct deep d = { a, b, w[1] && w[2] && w[3] ? size_of(w[3]) : 0, 0x20, 4, 0 };
+	struct flat f = { a, b, 0x20, 4 };
 	static char handle[64];
 	number x = 0;
 
@@ -682,13 +660,12 @@ static int others(char **w, number a, number b, const char *self)
 
 static void obey(char *line, const char *self)
 {
-	char *w[8] = {NULL};
+	char *w[8] = { NULL };
 	int n = 0;
 
 	for (char *word = strtok(line, " \n"); word && n < 7; word = strtok(NULL, " \n"))
 		w[n++] = word;
-	number a = n > 1 ? size_of(w[1]) : 0, b = n > 2 ? size_of(w[2]) : 0,
-	       c = n > 3 ? size_of(w[3]) : 0;
+	number a = n > 1 ? size_of(w[1]) : 0, b = n > 2 ? size_of(w[2]) : 0, c = n > 3 ? size_of(w[3]) : 0;
 
 	if (n && !plain(w, a, b) && !views(w, a) && !ordered(w, a, b) && !physical(w, a, b, c) &&
 	    !others(w, a, b, self))

@@ -22,8 +22,8 @@
 #include <stdint.h>
 
 #define FAKE_DEVICES_MAX 4
-#define FAKE_BLOCK       (2ull << 20)
-#define SHOW             __attribute__((visibility("default")))
+#define FAKE_BLOCK (2ull << 20)
+#define SHOW __attribute__((visibility("default")))
 
 enum {
 	OK = 0,
@@ -40,8 +40,7 @@ enum {
 	NOT_SUPPORTED = 801,
 };
 
-/* ---- what processes share (fake_state.c)
- * -------------------------------------------------------------------- */
+/* ---- what processes share (fake_state.c) ----------------------------------------------------------------- */
 
 struct fake_slot {
 	_Atomic int32_t pid;
@@ -87,8 +86,7 @@ void fake_close(uint64_t serial);
 void fake_uuid(int device, unsigned char uuid[16]);
 void fake_address(int device, char *text, size_t size);
 
-/* ---- one driver (fake_driver.c)
- * -------------------------------------------------------------------------------- */
+/* ---- one driver (fake_driver.c) -------------------------------------------------------------------------- */
 
 enum fake_call {
 #define DRIVER(name, base, version, per_thread) FAKE_##name,
@@ -133,18 +131,9 @@ int fake_visible(int ordinal);
 void fake_memory_end(struct fake_context *context);
 void fake_pools_shrink(void);
 
-/* ---- addresses (fake_memory.c)
- * --------------------------------------------------------------------------------- */
+/* ---- addresses (fake_memory.c) --------------------------------------------------------------------------- */
 
-enum fake_kind {
-	KIND_PLAIN,
-	KIND_MANAGED,
-	KIND_POOL,
-	KIND_MAPPED,
-	KIND_IPC,
-	KIND_RANGE,
-	KIND_GRAPH
-};
+enum fake_kind { KIND_PLAIN, KIND_MANAGED, KIND_POOL, KIND_MAPPED, KIND_IPC, KIND_RANGE, KIND_GRAPH };
 
 struct fake_pool;
 

@@ -15,9 +15,7 @@ static int fail_call = -1, crash_call = -1, fail_code;
 static uint64_t fail_at, crash_at;
 static bool crash_before;
 
-/* ---- knobs
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- knobs ----------------------------------------------------------------------------------------------- */
 
 static int find(const char *name, size_t n)
 {
@@ -66,8 +64,7 @@ __attribute__((destructor)) static void end(void)
 	is_over = true;
 	for (int i = 0; log && i < FAKE_CALLS; i++)
 		if (count[i])
-			(void)fprintf(log, "%s %llu\n", fake_names[i].name,
-				      (unsigned long long)count[i]);
+			(void)fprintf(log, "%s %llu\n", fake_names[i].name, (unsigned long long)count[i]);
 	if (log)
 		(void)fclose(log);
 }
@@ -95,15 +92,12 @@ int fake_enter(enum fake_call call, bool needs_init)
 
 int fake_leave(enum fake_call call, int result)
 {
-	if (__builtin_expect((int)call == crash_call, 0) && count[call] == crash_at &&
-	    !crash_before)
+	if (__builtin_expect((int)call == crash_call, 0) && count[call] == crash_at && !crash_before)
 		(void)kill(getpid(), SIGKILL);
 	return result;
 }
 
-/* ---- lookups
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- lookups --------------------------------------------------------------------------------------------- */
 
 /* The newest variant that is not newer than `version`, among those for per-thread streams or the
  * others. */
@@ -116,8 +110,7 @@ static int choose(const char *base, int version, int per_thread, bool *ret_known
 		    strcmp(fake_names[i].base, base) != 0)
 			continue;
 		*ret_known = true;
-		if (fake_names[i].version <= version &&
-		    (best < 0 || fake_names[i].version > fake_names[best].version))
+		if (fake_names[i].version <= version && (best < 0 || fake_names[i].version > fake_names[best].version))
 			best = i;
 	}
 	return best;
@@ -147,10 +140,8 @@ SHOW int cuGetProcAddress(const char *symbol, void **function, int version, uint
 	LEAVE(cuGetProcAddress, look_up(symbol, version, flags, function) ? NOT_FOUND : OK);
 }
 
-SHOW int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags,
-			     int *status);
-SHOW int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags,
-			     int *status)
+SHOW int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags, int *status);
+SHOW int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags, int *status)
 {
 	int result = fake_enter(FAKE_cuGetProcAddress_v2, false);
 	int found;
@@ -166,9 +157,7 @@ SHOW int cuGetProcAddress_v2(const char *symbol, void **function, int version, u
 	LEAVE(cuGetProcAddress_v2, OK);
 }
 
-/* ---- devices
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- devices --------------------------------------------------------------------------------------------- */
 
 SHOW int cuInit(unsigned flags);
 SHOW int cuInit(unsigned flags)
@@ -286,9 +275,7 @@ SHOW int cuDeviceTotalMem_v2(size_t *bytes, int device)
 	LEAVE(cuDeviceTotalMem_v2, OK);
 }
 
-/* ---- contexts
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- contexts -------------------------------------------------------------------------------------------- */
 
 static struct fake_context primary[FAKE_DEVICES_MAX];
 static __thread struct fake_context *stack[16];
@@ -475,8 +462,7 @@ SHOW int cuCtxSynchronize(void)
 	LEAVE(cuCtxSynchronize, OK);
 }
 
-/* ---- modules, of which only what they take is there
- * ------------------------------------------------------------------------------------------------ */
+/* ---- modules, of which only what they take is there ------------------------------------------------------ */
 
 struct module {
 	int device;

@@ -13,9 +13,7 @@ static struct fake_block *bucket[BUCKETS];
 static uint64_t next_address = 0x700000000000ull;
 static uint64_t small[FAKE_DEVICES_MAX]; /* bytes in blocks that small allocations share */
 
-/* ---- addresses
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- addresses ------------------------------------------------------------------------------------------- */
 
 static struct {
 	uint64_t ptr, size;
@@ -23,8 +21,7 @@ static struct {
 
 static uint64_t span(uint64_t size)
 {
-	return size < FAKE_BLOCK ? (size + 511) / 512 * 512
-				 : (size + FAKE_BLOCK - 1) / FAKE_BLOCK * FAKE_BLOCK;
+	return size < FAKE_BLOCK ? (size + 511) / 512 * 512 : (size + FAKE_BLOCK - 1) / FAKE_BLOCK * FAKE_BLOCK;
 }
 
 /* What was freed last is handed out first, as by real drivers. */
@@ -55,12 +52,9 @@ struct fake_block *fake_block_add(uint64_t ptr, uint64_t size, int device, enum 
 
 	if (!b)
 		abort();
-	*b = (struct fake_block){.next = *chain(ptr),
-				 .ptr = ptr,
-				 .size = size,
-				 .device = device,
-				 .kind = kind,
-				 .context = fake_current()};
+	*b = (struct fake_block){
+		.next = *chain(ptr), .ptr = ptr, .size = size, .device = device, .kind = kind, .context = fake_current()
+	};
 	return *chain(ptr) = b;
 }
 
@@ -86,8 +80,7 @@ void fake_block_remove(struct fake_block *b)
 	free(b);
 }
 
-/* ---- taking from the device
- * ---------------------------------------------------------------------------------------- */
+/* ---- taking from the device ------------------------------------------------------------------------------ */
 
 static uint64_t blocks(uint64_t bytes)
 {
@@ -201,10 +194,8 @@ SHOW int cuMemAllocManaged(uint64_t *ptr, size_t size, unsigned flags)
 	LEAVE(cuMemAllocManaged, allocate(ptr, size, KIND_MANAGED));
 }
 
-SHOW int cuMemAllocPitch_v2(uint64_t *ptr, size_t *pitch, size_t width, size_t height,
-			    unsigned element);
-SHOW int cuMemAllocPitch_v2(uint64_t *ptr, size_t *pitch, size_t width, size_t height,
-			    unsigned element)
+SHOW int cuMemAllocPitch_v2(uint64_t *ptr, size_t *pitch, size_t width, size_t height, unsigned element);
+SHOW int cuMemAllocPitch_v2(uint64_t *ptr, size_t *pitch, size_t width, size_t height, unsigned element)
 {
 	ENTER(cuMemAllocPitch_v2)
 	if (!ptr || !pitch || !width || !height || (element != 4 && element != 8 && element != 16))
@@ -234,8 +225,8 @@ SHOW int cuMemGetInfo_v2(size_t *available, size_t *total)
 	if (!fake_current())
 		return INVALID_CONTEXT;
 	if (available)
-		*available = fake_settings.memory -
-			     atomic_load(&fake_shared->used[fake_visible(fake_current()->device)]);
+		*available =
+			fake_settings.memory - atomic_load(&fake_shared->used[fake_visible(fake_current()->device)]);
 	if (total)
 		*total = fake_settings.memory;
 	LEAVE(cuMemGetInfo_v2, OK);
@@ -270,11 +261,9 @@ SHOW int cuPointerGetAttribute(void *data, int attribute, uint64_t ptr)
 	LEAVE(cuPointerGetAttribute, result);
 }
 
-/* ---- arrays
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- arrays ---------------------------------------------------------------------------------------------- */
 
-#define TILE        65536u
+#define TILE 65536u
 #define ARRAY_MAGIC 0x41525259u
 
 struct array {
@@ -301,7 +290,7 @@ struct description3 {
 static uint64_t element(int format, unsigned channels)
 {
 	return channels * (format == 0x20 || format == 0x03 || format == 0x0a ? 4
-			   : format == 0x01 || format == 0x08                 ? 1
+			   : format == 0x01 || format == 0x08		      ? 1
 									      : 2);
 }
 
@@ -339,8 +328,7 @@ static int make_array(struct array **ret, const struct description3 *d, unsigned
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		abort();
-	*a = (struct array){
-		.magic = ARRAY_MAGIC, .next = arrays, .context = c, .size = array_size(d, levels)};
+	*a = (struct array){ .magic = ARRAY_MAGIC, .next = arrays, .context = c, .size = array_size(d, levels) };
 	arrays = *ret = a;
 	return OK;
 }
@@ -363,7 +351,7 @@ SHOW int cuArrayCreate_v2(struct array **ret, const struct description2 *d)
 	ENTER(cuArrayCreate_v2)
 	if (!ret || !d)
 		return INVALID_VALUE;
-	const struct description3 deep = {d->width, d->height, 0, d->format, d->channels, 0};
+	const struct description3 deep = { d->width, d->height, 0, d->format, d->channels, 0 };
 	LEAVE(cuArrayCreate_v2, make_array(ret, &deep, 1));
 }
 
@@ -411,7 +399,7 @@ SHOW int cuArrayGetMemoryRequirements(struct requirements *r, struct array *a, i
 {
 	ENTER(cuArrayGetMemoryRequirements)
 	(void)device;
-	*r = (struct requirements){.size = a->size, .alignment = TILE};
+	*r = (struct requirements){ .size = a->size, .alignment = TILE };
 	LEAVE(cuArrayGetMemoryRequirements, OK);
 }
 
@@ -420,12 +408,11 @@ SHOW int cuMipmappedArrayGetMemoryRequirements(struct requirements *r, struct ar
 {
 	ENTER(cuMipmappedArrayGetMemoryRequirements)
 	(void)device;
-	*r = (struct requirements){.size = a->size, .alignment = TILE};
+	*r = (struct requirements){ .size = a->size, .alignment = TILE };
 	LEAVE(cuMipmappedArrayGetMemoryRequirements, OK);
 }
 
-/* ---- with a context goes what was allocated in it
- * ------------------------------------------------------------------ */
+/* ---- with a context goes what was allocated in it -------------------------------------------------------- */
 
 void fake_memory_end(struct fake_context *context)
 {
@@ -443,8 +430,7 @@ void fake_memory_end(struct fake_context *context)
 	}
 }
 
-/* ---- pinned host memory
- * ---------------------------------------------------------------------------------------------- */
+/* ---- pinned host memory ---------------------------------------------------------------------------------- */
 
 static struct {
 	void *ptr;
@@ -529,9 +515,7 @@ SHOW int cuMemHostUnregister(void *ptr)
 	LEAVE(cuMemHostUnregister, unpin(ptr, true));
 }
 
-/* ---- IPC
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- IPC ------------------------------------------------------------------------------------------------- */
 
 struct ipc {
 	int32_t pid, device;
@@ -552,11 +536,8 @@ SHOW int cuIpcGetMemHandle(struct ipc *handle, uint64_t ptr)
 		return INVALID_VALUE;
 	if (!b->serial && b->size >= FAKE_BLOCK / 2)
 		b->serial = fake_lend(fake_visible(b->device), blocks(b->size));
-	*handle = (struct ipc){.pid = getpid(),
-			       .device = b->device,
-			       .ptr = ptr,
-			       .size = b->size,
-			       .serial = b->serial};
+	*handle =
+		(struct ipc){ .pid = getpid(), .device = b->device, .ptr = ptr, .size = b->size, .serial = b->serial };
 	LEAVE(cuIpcGetMemHandle, OK);
 }
 

@@ -14,7 +14,7 @@
 #undef DRIVER
 
 const struct fake_name fake_names[FAKE_CALLS] = {
-#define DRIVER(call, of, since, streams) {#call, of, since, streams, (void *)call},
+#define DRIVER(call, of, since, streams) { #call, of, since, streams, (void *)call },
 #include "tests/device/driver.def"
 #undef DRIVER
 };

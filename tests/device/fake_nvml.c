@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define NVML_INVALID   2
+#define NVML_INVALID 2
 #define NVML_NOT_FOUND 6
 #define NVML_INSUFFICIENT_SIZE 7
 
@@ -38,8 +38,7 @@ SHOW int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device)
 {
 	if (index >= (unsigned)fake_settings.devices)
 		return NVML_NOT_FOUND;
-	*device = &handles[fake_settings.reversed ? (unsigned)fake_settings.devices - 1 - index
-						  : index];
+	*device = &handles[fake_settings.reversed ? (unsigned)fake_settings.devices - 1 - index : index];
 	return 0;
 }
 
@@ -57,8 +56,7 @@ SHOW int nvmlDeviceGetUUID(void *device, char *text, unsigned size)
 	fake_uuid(number(device), uuid);
 	at += sprintf(at, "GPU-");
 	for (int i = 0; i < 16; i++)
-		at += sprintf(at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
-			      uuid[i]);
+		at += sprintf(at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
 	if (strlen(all) >= size)
 		return 7;
 	strcpy(text, all);
@@ -76,7 +74,7 @@ SHOW int nvmlDeviceGetPciInfo_v3(void *device, struct pci *pci)
 {
 	if (!pci)
 		return NVML_INVALID;
-	*pci = (struct pci){.bus = (unsigned)number(device) + 1};
+	*pci = (struct pci){ .bus = (unsigned)number(device) + 1 };
 	fake_address(number(device), pci->address, sizeof(pci->address));
 	return 0;
 }
@@ -113,8 +111,7 @@ SHOW int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *n, stru
 		int32_t pid = atomic_load(&fake_shared->slot[i].pid);
 
 		if (pid && *n < room)
-			all[*n] = (struct process){.pid = (unsigned)pid,
-						   .used = fake_used_by(number(device), pid)};
+			all[*n] = (struct process){ .pid = (unsigned)pid, .used = fake_used_by(number(device), pid) };
 		*n += pid != 0;
 	}
 	return *n > room ? NVML_INSUFFICIENT_SIZE : 0;

@@ -59,11 +59,7 @@ static struct physical *add(uint64_t size, int device, uint64_t serial)
 
 	if (!p)
 		abort();
-	*p = (struct physical){.magic = MAGIC,
-			       .size = size,
-			       .device = device,
-			       .handles = 1,
-			       .serial = serial};
+	*p = (struct physical){ .magic = MAGIC, .size = size, .device = device, .handles = 1, .serial = serial };
 	return p;
 }
 
@@ -76,10 +72,8 @@ SHOW int cuMemGetAllocationGranularity(size_t *grain, const struct properties *l
 	LEAVE(cuMemGetAllocationGranularity, OK);
 }
 
-SHOW int cuMemCreate(uint64_t *handle, size_t size, const struct properties *like,
-		     unsigned long long flags);
-SHOW int cuMemCreate(uint64_t *handle, size_t size, const struct properties *like,
-		     unsigned long long flags)
+SHOW int cuMemCreate(uint64_t *handle, size_t size, const struct properties *like, unsigned long long flags);
+SHOW int cuMemCreate(uint64_t *handle, size_t size, const struct properties *like, unsigned long long flags)
 {
 	int device;
 
@@ -109,10 +103,8 @@ SHOW int cuMemRelease(uint64_t handle)
 	LEAVE(cuMemRelease, OK);
 }
 
-SHOW int cuMemAddressReserve(uint64_t *ptr, size_t size, size_t alignment, uint64_t wish,
-			     unsigned long long flags);
-SHOW int cuMemAddressReserve(uint64_t *ptr, size_t size, size_t alignment, uint64_t wish,
-			     unsigned long long flags)
+SHOW int cuMemAddressReserve(uint64_t *ptr, size_t size, size_t alignment, uint64_t wish, unsigned long long flags);
+SHOW int cuMemAddressReserve(uint64_t *ptr, size_t size, size_t alignment, uint64_t wish, unsigned long long flags)
 {
 	ENTER(cuMemAddressReserve)
 	(void)alignment, (void)wish, (void)flags;
@@ -139,10 +131,8 @@ static struct mapping *mapping_at(uint64_t ptr)
 	return m;
 }
 
-SHOW int cuMemMap(uint64_t ptr, size_t size, size_t offset, uint64_t handle,
-		  unsigned long long flags);
-SHOW int cuMemMap(uint64_t ptr, size_t size, size_t offset, uint64_t handle,
-		  unsigned long long flags)
+SHOW int cuMemMap(uint64_t ptr, size_t size, size_t offset, uint64_t handle, unsigned long long flags);
+SHOW int cuMemMap(uint64_t ptr, size_t size, size_t offset, uint64_t handle, unsigned long long flags)
 {
 	struct physical *p;
 	struct mapping *m;
@@ -156,7 +146,7 @@ SHOW int cuMemMap(uint64_t ptr, size_t size, size_t offset, uint64_t handle,
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		abort();
-	*m = (struct mapping){.next = mappings, .ptr = ptr, .size = size, .of = p};
+	*m = (struct mapping){ .next = mappings, .ptr = ptr, .size = size, .of = p };
 	mappings = m;
 	p->maps++;
 	LEAVE(cuMemMap, OK);
@@ -181,8 +171,7 @@ SHOW int cuMemUnmap(uint64_t ptr, size_t size)
 
 	ENTER(cuMemUnmap)
 	for (struct mapping *m = mappings; m; m = m->next)
-		if (m->ptr < ptr + size && m->ptr + m->size > ptr &&
-		    (m->ptr < ptr || m->ptr + m->size > ptr + size))
+		if (m->ptr < ptr + size && m->ptr + m->size > ptr && (m->ptr < ptr || m->ptr + m->size > ptr + size))
 			return INVALID_VALUE; /* part of a mapping */
 	for (struct mapping *m = mappings, *next; m; m = next) {
 		next = m->next;
@@ -222,10 +211,8 @@ struct exported {
 	uint64_t size, handle, serial;
 };
 
-SHOW int cuMemExportToShareableHandle(void *shareable, uint64_t handle, int type,
-				      unsigned long long flags);
-SHOW int cuMemExportToShareableHandle(void *shareable, uint64_t handle, int type,
-				      unsigned long long flags)
+SHOW int cuMemExportToShareableHandle(void *shareable, uint64_t handle, int type, unsigned long long flags);
+SHOW int cuMemExportToShareableHandle(void *shareable, uint64_t handle, int type, unsigned long long flags)
 {
 	struct physical *p;
 	struct exported e;
@@ -237,11 +224,9 @@ SHOW int cuMemExportToShareableHandle(void *shareable, uint64_t handle, int type
 		return INVALID_VALUE;
 	if (!p->serial && p->device >= 0)
 		p->serial = fake_lend(fake_visible(p->device), p->size);
-	e = (struct exported){.pid = getpid(),
-			      .device = p->device,
-			      .size = p->size,
-			      .handle = handle,
-			      .serial = p->serial};
+	e = (struct exported){
+		.pid = getpid(), .device = p->device, .size = p->size, .handle = handle, .serial = p->serial
+	};
 	fd = memfd_create("fake-cuda", 0);
 	if (fd < 0 || write(fd, &e, sizeof(e)) != sizeof(e))
 		return OUT_OF_MEMORY;

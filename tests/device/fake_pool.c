@@ -158,23 +158,21 @@ static int give(uint64_t ptr)
 	LEAVE(name, allocate(ptr, size, from, stream));
 
 SHOW int cuMemAllocAsync(uint64_t *ptr, size_t size, struct stream *stream);
-SHOW int cuMemAllocAsync(uint64_t *ptr, size_t size, struct stream *stream){
-	ALLOCATE(cuMemAllocAsync, current_pool(fake_current()->device))}
+SHOW int cuMemAllocAsync(uint64_t *ptr, size_t size,
+			 struct stream *stream){ ALLOCATE(cuMemAllocAsync, current_pool(fake_current()->device)) }
 
 SHOW int cuMemAllocAsync_ptsz(uint64_t *ptr, size_t size, struct stream *stream);
 SHOW int cuMemAllocAsync_ptsz(uint64_t *ptr, size_t size, struct stream *stream){
-	ALLOCATE(cuMemAllocAsync_ptsz, current_pool(fake_current()->device))}
+	ALLOCATE(cuMemAllocAsync_ptsz, current_pool(fake_current()->device))
+}
 
+SHOW int cuMemAllocFromPoolAsync(uint64_t *ptr, size_t size, struct fake_pool *pool, struct stream *stream);
 SHOW int cuMemAllocFromPoolAsync(uint64_t *ptr, size_t size, struct fake_pool *pool,
-				 struct stream *stream);
-SHOW int cuMemAllocFromPoolAsync(uint64_t *ptr, size_t size, struct fake_pool *pool,
-				 struct stream *stream){ALLOCATE(cuMemAllocFromPoolAsync, pool)}
+				 struct stream *stream){ ALLOCATE(cuMemAllocFromPoolAsync, pool) }
 
+SHOW int cuMemAllocFromPoolAsync_ptsz(uint64_t *ptr, size_t size, struct fake_pool *pool, struct stream *stream);
 SHOW int cuMemAllocFromPoolAsync_ptsz(uint64_t *ptr, size_t size, struct fake_pool *pool,
-				      struct stream *stream);
-SHOW int cuMemAllocFromPoolAsync_ptsz(uint64_t *ptr, size_t size, struct fake_pool *pool,
-				      struct stream *stream){
-	ALLOCATE(cuMemAllocFromPoolAsync_ptsz, pool)}
+				      struct stream *stream){ ALLOCATE(cuMemAllocFromPoolAsync_ptsz, pool) }
 
 SHOW int cuMemFreeAsync(uint64_t ptr, struct stream *stream);
 SHOW int cuMemFreeAsync(uint64_t ptr, struct stream *stream)
@@ -192,9 +190,7 @@ SHOW int cuMemFreeAsync_ptsz(uint64_t ptr, struct stream *stream)
 	LEAVE(cuMemFreeAsync_ptsz, give(ptr));
 }
 
-/* ---- pools
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- pools ----------------------------------------------------------------------------------------------- */
 
 SHOW int cuMemPoolCreate(struct fake_pool **pool, const struct properties *like);
 SHOW int cuMemPoolCreate(struct fake_pool **pool, const struct properties *like)
@@ -207,7 +203,7 @@ SHOW int cuMemPoolCreate(struct fake_pool **pool, const struct properties *like)
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		abort();
-	*p = (struct fake_pool){.next = pools, .device = like->location.id, .most = like->most};
+	*p = (struct fake_pool){ .next = pools, .device = like->location.id, .most = like->most };
 	pools = *pool = p;
 	LEAVE(cuMemPoolCreate, OK);
 }
@@ -284,12 +280,11 @@ SHOW int cuMemPoolSetAttribute(struct fake_pool *p, int attribute, void *value)
 	LEAVE(name, OK);
 
 SHOW int cuDeviceGetMemPool(struct fake_pool **pool, int device);
-SHOW int cuDeviceGetMemPool(struct fake_pool **pool,
-			    int device){ANSWER_POOL(cuDeviceGetMemPool, current_pool)}
+SHOW int cuDeviceGetMemPool(struct fake_pool **pool, int device){ ANSWER_POOL(cuDeviceGetMemPool, current_pool) }
 
 SHOW int cuDeviceGetDefaultMemPool(struct fake_pool **pool, int device);
 SHOW int cuDeviceGetDefaultMemPool(struct fake_pool **pool,
-				   int device){ANSWER_POOL(cuDeviceGetDefaultMemPool, default_pool)}
+				   int device){ ANSWER_POOL(cuDeviceGetDefaultMemPool, default_pool) }
 
 SHOW int cuDeviceSetMemPool(int device, struct fake_pool *pool);
 SHOW int cuDeviceSetMemPool(int device, struct fake_pool *pool)
@@ -301,9 +296,7 @@ SHOW int cuDeviceSetMemPool(int device, struct fake_pool *pool)
 	LEAVE(cuDeviceSetMemPool, OK);
 }
 
-/* ---- streams
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- streams --------------------------------------------------------------------------------------------- */
 
 SHOW int cuStreamCreate(struct stream **stream, unsigned flags);
 SHOW int cuStreamCreate(struct stream **stream, unsigned flags)
@@ -366,9 +359,7 @@ SHOW int cuStreamEndCapture(struct stream *stream, struct graph **graph)
 	LEAVE(cuStreamEndCapture, OK);
 }
 
-/* ---- graphs
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- graphs ---------------------------------------------------------------------------------------------- */
 
 SHOW int cuGraphCreate(struct graph **graph, unsigned flags);
 SHOW int cuGraphCreate(struct graph **graph, unsigned flags)
@@ -386,10 +377,8 @@ struct node_parameters {
 	uint64_t ptr;
 };
 
-SHOW int cuGraphAddMemAllocNode(void **node, struct graph *g, void *const *after, size_t n,
-				struct node_parameters *p);
-SHOW int cuGraphAddMemAllocNode(void **node, struct graph *g, void *const *after, size_t n,
-				struct node_parameters *p)
+SHOW int cuGraphAddMemAllocNode(void **node, struct graph *g, void *const *after, size_t n, struct node_parameters *p);
+SHOW int cuGraphAddMemAllocNode(void **node, struct graph *g, void *const *after, size_t n, struct node_parameters *p)
 {
 	ENTER(cuGraphAddMemAllocNode)
 	(void)after, (void)n;
@@ -401,10 +390,8 @@ SHOW int cuGraphAddMemAllocNode(void **node, struct graph *g, void *const *after
 	LEAVE(cuGraphAddMemAllocNode, OK);
 }
 
-SHOW int cuGraphInstantiateWithFlags(struct graph **exec, struct graph *graph,
-				     unsigned long long flags);
-SHOW int cuGraphInstantiateWithFlags(struct graph **exec, struct graph *graph,
-				     unsigned long long flags)
+SHOW int cuGraphInstantiateWithFlags(struct graph **exec, struct graph *graph, unsigned long long flags);
+SHOW int cuGraphInstantiateWithFlags(struct graph **exec, struct graph *graph, unsigned long long flags)
 {
 	ENTER(cuGraphInstantiateWithFlags)
 	(void)flags;

@@ -90,8 +90,7 @@ static bool is_of_dead(struct fake_slot *s)
 {
 	int32_t pid = atomic_load(&s->pid);
 
-	return pid && (is_dead(pid) || (is_own(pid) && atomic_load(&s->image) &&
-					atomic_load(&s->image) != image()));
+	return pid && (is_dead(pid) || (is_own(pid) && atomic_load(&s->image) && atomic_load(&s->image) != image()));
 }
 
 static struct fake_slot *slot(void)
@@ -113,8 +112,7 @@ static struct fake_slot *slot(void)
 	abort();
 }
 
-/* ---- what several processes have
- * -------------------------------------------------------------------------------------- */
+/* ---- what several processes have ------------------------------------------------------------------------- */
 
 static void lock(void)
 {
@@ -169,7 +167,7 @@ static uint64_t add(int device, uint64_t size, uint64_t serial)
 
 	if (!l)
 		abort();
-	*l = (struct fake_lent){.serial = serial ? serial : ++fake_shared->serials, .size = size, .device = device};
+	*l = (struct fake_lent){ .serial = serial ? serial : ++fake_shared->serials, .size = size, .device = device };
 	hold(l);
 	return l->serial;
 }

@@ -16,8 +16,7 @@
 	X(clGetPlatformIDs, int, (unsigned, cl_handle *, unsigned *)) \
 	X(clGetDeviceIDs, int, (cl_handle, uint64_t, unsigned, cl_handle *, unsigned *)) \
 	X(clGetDeviceInfo, int, (cl_handle, unsigned, size_t, void *, size_t *)) \
-	X(clCreateContext, cl_handle, \
-	  (const intptr_t *, unsigned, const cl_handle *, cl_notify *, void *, int *)) \
+	X(clCreateContext, cl_handle, (const intptr_t *, unsigned, const cl_handle *, cl_notify *, void *, int *)) \
 	X(clReleaseContext, int, (cl_handle)) \
 	X(clCreateCommandQueue, cl_handle, (cl_handle, cl_handle, uint64_t, int *)) \
 	X(clFinish, int, (cl_handle)) \
@@ -28,8 +27,7 @@
 	X(clCreateImage2D, cl_handle, \
 	  (cl_handle, uint64_t, const struct cl_format *, size_t, size_t, size_t, void *, int *)) \
 	X(clCreateImage3D, cl_handle, \
-	  (cl_handle, uint64_t, const struct cl_format *, size_t, size_t, size_t, size_t, size_t, \
-	   void *, int *)) \
+	  (cl_handle, uint64_t, const struct cl_format *, size_t, size_t, size_t, size_t, size_t, void *, int *)) \
 	X(clGetMemObjectInfo, int, (cl_handle, unsigned, size_t, void *, size_t *)) \
 	X(clRetainMemObject, int, (cl_handle)) \
 	X(clReleaseMemObject, int, (cl_handle)) \
@@ -37,11 +35,10 @@
 	X(clSVMAlloc, void *, (cl_handle, uint64_t, size_t, unsigned)) \
 	X(clSVMFree, void, (cl_handle, void *)) \
 	X(clEnqueueSVMFree, int, \
-	  (cl_handle, unsigned, void **, cl_free *, void *, unsigned, const cl_handle *, \
-	   cl_handle *))
+	  (cl_handle, unsigned, void **, cl_free *, void *, unsigned, const cl_handle *, cl_handle *))
 
 #define DECLARE(name, type, parameters) extern type name parameters;
-#define POINT(name, type, parameters)   static type(*p_##name) parameters;
+#define POINT(name, type, parameters) static type(*p_##name) parameters;
 #ifdef LINKED
 CALLS(DECLARE)
 #endif
@@ -121,17 +118,15 @@ static size_t size_of(cl_handle mem)
 
 static int image(unsigned kind, size_t width, size_t height, size_t depth, uint64_t *ret)
 {
-	const struct cl_format format = {0x10b5, 0x10da}; /* RGBA, 8 bits */
-	struct cl_shape shape = {
-		.kind = kind, .width = width, .height = height, .depth = depth, .layers = depth};
+	const struct cl_format format = { 0x10b5, 0x10da }; /* RGBA, 8 bits */
+	struct cl_shape shape = { .kind = kind, .width = width, .height = height, .depth = depth, .layers = depth };
 	int err = 1;
 	cl_handle mem;
 
 	if (kind == 2)
 		mem = p_clCreateImage2D(context, 1, &format, width, height, 0, NULL, &err);
 	else if (kind == 3)
-		mem = p_clCreateImage3D(context, 1, &format, width, height, depth, 0, 0, NULL,
-					&err);
+		mem = p_clCreateImage3D(context, 1, &format, width, height, depth, 0, 0, NULL, &err);
 	else
 		mem = p_clCreateImage(context, 1, &format, &shape, NULL, &err);
 	*ret = keep(mem);
@@ -146,8 +141,7 @@ static double pairs(unsigned long n, size_t size)
 	for (unsigned long i = 0; i < n; i++)
 		(void)p_clReleaseMemObject(p_clCreateBuffer(context, 1, size, NULL, NULL));
 	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
-	return ((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) /
-	       (double)n;
+	return ((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) / (double)n;
 }
 
 /* How many of n there was room for. */
@@ -223,7 +217,7 @@ static void obey(const char *word, const uint64_t *n)
 {
 	struct {
 		size_t at, size;
-	} part = {n[1], n[2]};
+	} part = { n[1], n[2] };
 	uint64_t number = 0;
 	int err = 0;
 	void *at;
@@ -231,8 +225,7 @@ static void obey(const char *word, const uint64_t *n)
 	if (strcmp(word, "begin") == 0) {
 		err = begin((unsigned)n[0]);
 	} else if (strcmp(word, "buffer") == 0) {
-		at = p_clCreateBuffer(context, n[1] ? n[1] : 1, n[0],
-				      (n[1] & 8) ? malloc(n[0]) : NULL, &err);
+		at = p_clCreateBuffer(context, n[1] ? n[1] : 1, n[0], (n[1] & 8) ? malloc(n[0]) : NULL, &err);
 		number = keep(at);
 	} else if (strcmp(word, "part") == 0) {
 		number = keep(p_clCreateSubBuffer(kept[n[0]], 1, 0x1220, &part, &err));
@@ -245,8 +238,7 @@ static void obey(const char *word, const uint64_t *n)
 	} else if (strcmp(word, "release") == 0) {
 		err = p_clReleaseMemObject(kept[n[0]]);
 	} else if (strcmp(word, "call") == 0) {
-		err = p_clSetMemObjectDestructorCallback(kept[n[0]], called,
-							 (void *)(intptr_t)n[1]);
+		err = p_clSetMemObjectDestructorCallback(kept[n[0]], called, (void *)(intptr_t)n[1]);
 	} else if (strcmp(word, "order") == 0) {
 		number = (uint64_t)order;
 	} else if (strcmp(word, "svm") == 0) {
@@ -260,9 +252,7 @@ static void obey(const char *word, const uint64_t *n)
 	} else if (strcmp(word, "finish") == 0) {
 		err = p_clFinish(queue);
 	} else if (strcmp(word, "total") == 0 || strcmp(word, "most") == 0) {
-		err = p_clGetDeviceInfo(device,
-					*word == 't' ? CL_DEVICE_GLOBAL_MEM_SIZE
-						     : CL_DEVICE_MAX_MEM_ALLOC_SIZE,
+		err = p_clGetDeviceInfo(device, *word == 't' ? CL_DEVICE_GLOBAL_MEM_SIZE : CL_DEVICE_MAX_MEM_ALLOC_SIZE,
 					sizeof(number), &number, NULL);
 	} else if (strcmp(word, "bad") == 0) {
 		err = bad(n[0]);
@@ -289,10 +279,10 @@ int main(int argc, char **argv)
 	if (find_all(argc > 1 ? argv[1] : "dlsym"))
 		return 1;
 	while (fgets(line, sizeof(line), stdin)) {
-		uint64_t n[4] = {0};
+		uint64_t n[4] = { 0 };
 
-		if (sscanf(line, "%31s %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, word, &n[0],
-			   &n[1], &n[2], &n[3]) >= 1)
+		if (sscanf(line, "%31s %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, word, &n[0], &n[1], &n[2],
+			   &n[3]) >= 1)
 			obey(word, n);
 	}
 	return 0;

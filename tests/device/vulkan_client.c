@@ -71,8 +71,7 @@ static void *open_loader(const char *how)
 {
 	if (strcmp(how, "dlmopen") == 0)
 		return dlmopen(LM_ID_NEWLM, "libvulkan.so.1", RTLD_NOW);
-	return dlopen("libvulkan.so.1",
-		      RTLD_NOW | (strcmp(how, "deepbind") == 0 ? RTLD_DEEPBIND : 0));
+	return dlopen("libvulkan.so.1", RTLD_NOW | (strcmp(how, "deepbind") == 0 ? RTLD_DEEPBIND : 0));
 }
 
 static void find_loader(const char *how)
@@ -99,8 +98,8 @@ static vk_result begin(void)
 {
 	vk_result (*create)(const struct create_instance *, const void *, vk_handle *);
 	vk_result (*enumerate)(vk_handle, uint32_t *, vk_handle *);
-	const struct application a = {.api = 1u << 22 | 1u << 12};
-	const struct create_instance i = {.chain = {1, NULL}, .application = &a};
+	const struct application a = { .api = 1u << 22 | 1u << 12 };
+	const struct create_instance i = { .chain = { 1, NULL }, .application = &a };
 	uint32_t n = 1;
 	vk_result result;
 
@@ -117,10 +116,11 @@ static vk_result open_device(const char *how)
 {
 	vk_result (*create)(vk_handle, const struct create_device *, const void *, vk_handle *);
 	const float priority = 1;
-	const struct queue q = {.chain = {2, NULL}, .count = 1, .priority = &priority};
-	static const char *const extensions[] = {"VK_KHR_external_memory_fd"};
+	const struct queue q = { .chain = { 2, NULL }, .count = 1, .priority = &priority };
+	static const char *const extensions[] = { "VK_KHR_external_memory_fd" };
 	const struct create_device d = {
-		.chain = {3, NULL}, .queues = 1, .queue = &q, .extensions = 1, .extension = extensions};
+		.chain = { 3, NULL }, .queues = 1, .queue = &q, .extensions = 1, .extension = extensions
+	};
 	vk_lookup *lookup = strcmp(how, "instance") == 0 ? of_instance : of_device;
 	vk_result result;
 
@@ -144,7 +144,7 @@ static vk_result open_device(const char *how)
 
 static vk_result make(unsigned long long size, struct vk_chain *next)
 {
-	const struct vk_allocate a = {.chain = {VK_MEMORY_ALLOCATE, next}, .size = size};
+	const struct vk_allocate a = { .chain = { VK_MEMORY_ALLOCATE, next }, .size = size };
 
 	return allocate(device, &a, NULL, &kept[count]);
 }
@@ -154,7 +154,7 @@ static vk_result borrow(unsigned long long size)
 	struct {
 		struct vk_import head;
 		void *at;
-	} import = {{{VK_IMPORT_HOST_POINTER, NULL}, 0x80}, aligned_alloc(4096, size)};
+	} import = { { { VK_IMPORT_HOST_POINTER, NULL }, 0x80 }, aligned_alloc(4096, size) };
 
 	return make(size, &import.head.chain);
 }
@@ -165,7 +165,7 @@ static vk_result dedicate(unsigned long long size)
 	struct {
 		struct vk_chain chain;
 		uint64_t image, buffer;
-	} dedicated = {{1000127001, NULL}, 0, 0};
+	} dedicated = { { 1000127001, NULL }, 0, 0 };
 
 	return make(size, &dedicated.chain);
 }
@@ -174,7 +174,7 @@ static vk_result dedicate(unsigned long long size)
 
 static vk_result make_shareable(unsigned long long size)
 {
-	struct vk_import shared = {{1000072002, NULL}, OPAQUE};
+	struct vk_import shared = { { 1000072002, NULL }, OPAQUE };
 
 	return make(size, &shared.chain);
 }
@@ -183,7 +183,7 @@ static vk_result make_shareable(unsigned long long size)
 static vk_result export(int *fd)
 {
 	vk_result (*get)(vk_handle, const struct vk_get_fd *, int *);
-	const struct vk_get_fd info = {{1000074002, NULL}, (uint64_t)kept[count - 1], OPAQUE};
+	const struct vk_get_fd info = { { 1000074002, NULL }, (uint64_t)kept[count - 1], OPAQUE };
 
 	*(void **)&get = of_device(device, "vkGetMemoryFdKHR");
 	return get ? get(device, &info, fd) : -102;
@@ -192,7 +192,7 @@ static vk_result export(int *fd)
 /* The same open file, out of another process. */
 static vk_result take(unsigned long long size, long pid, int fd)
 {
-	struct vk_import_fd import = {{VK_IMPORT_FD, NULL}, OPAQUE, -1};
+	struct vk_import_fd import = { { VK_IMPORT_FD, NULL }, OPAQUE, -1 };
 	int process = (int)syscall(SYS_pidfd_open, pid, 0);
 
 	import.fd = (int)syscall(SYS_pidfd_getfd, process, fd, 0);
@@ -208,8 +208,8 @@ static void answer(long long result, unsigned long long first, unsigned long lon
 
 static void show(void)
 {
-	struct vk_budget b = {.chain = {VK_BUDGET, NULL}};
-	struct vk_memories2 m = {.chain = {1000059006, &b.chain}};
+	struct vk_budget b = { .chain = { VK_BUDGET, NULL } };
+	struct vk_memories2 m = { .chain = { 1000059006, &b.chain } };
 	void (*memories)(vk_handle, struct vk_memories *);
 	void (*memories2)(vk_handle, struct vk_memories2 *);
 
@@ -268,8 +268,7 @@ static void give_all(void)
 	answer(0, 0, 0);
 }
 
-static void obey(const char *how, const char *verb, unsigned long long size, unsigned long n,
-		 unsigned long pid)
+static void obey(const char *how, const char *verb, unsigned long long size, unsigned long n, unsigned long pid)
 {
 	vk_result result = 0;
 

@@ -239,8 +239,7 @@ static int picture_is_gone(void *picture, size_t size)
 static void show_picture(void)
 {
 	size_t size = 1 << 20;
-	void *picture = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *picture = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (picture == MAP_FAILED)
 		err(1, "mmap");

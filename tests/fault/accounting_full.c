@@ -272,8 +272,7 @@ static const char *goes_on_when_full(unsigned pages)
 /* Attaching reads only what is there. */
 static const char *attaches_when_full(unsigned pages)
 {
-	static const enum segment_role roles[] = { SEGMENT_MEMBER, SEGMENT_DEVICE, SEGMENT_READER,
-						   SEGMENT_DAEMON };
+	static const enum segment_role roles[] = { SEGMENT_MEMBER, SEGMENT_DEVICE, SEGMENT_READER, SEGMENT_DAEMON };
 	uint16_t group = 0;
 
 	(void)pages;
@@ -285,8 +284,8 @@ static const char *attaches_when_full(unsigned pages)
 
 		if (segment_attach(dir, roles[i], &s))
 			return "not attached";
-		if (group_find(&s, "/anything", &group) != -ENOENT ||
-		    member_find(&s, 12345, 1, &member) != -ESRCH || member_any_in(&s, GROUP_ROOT))
+		if (group_find(&s, "/anything", &group) != -ENOENT || member_find(&s, 12345, 1, &member) != -ESRCH ||
+		    member_any_in(&s, GROUP_ROOT))
 			return "found what is not there";
 		segment_detach(&s);
 	}

@@ -99,7 +99,7 @@ static struct shared {
 	_Atomic uint32_t lost; /* an account did not hold what its owner had put there */
 	_Atomic uint32_t over; /* a limit was seen exceeded */
 	_Atomic bool passed;   /* the victim has passed its step and gone on */
-} *shared;
+} * shared;
 
 static struct ground g;
 static uint16_t t, tx, ty;
@@ -157,8 +157,8 @@ static void enter(struct worker *w, uint32_t pid, uint16_t group, uint16_t secon
 		_exit(91);
 	w->by = (struct actor){ &w->seg, &member_of(&w->seg, member)->open, member, pid };
 	w->account[0] = member_account_at(&w->seg, member, 0);
-	w->account[1] = member_account_at(&w->seg, member,
-					  (unsigned)member_account(&w->seg, member, RESOURCE_MEMORY, second));
+	w->account[1] =
+		member_account_at(&w->seg, member, (unsigned)member_account(&w->seg, member, RESOURCE_MEMORY, second));
 }
 
 static void charge_some(struct worker *w, int i, uint64_t n)
@@ -175,16 +175,24 @@ static void uncharge_some(struct worker *w, int i, uint64_t n)
 	w->held[i] -= n;
 }
 
-/* From one of its accounts to the other. What is refused may be lost to a recount, of a stopped victim above all. */
+static uint64_t epoch_of(const struct worker *w)
+{
+	return mc_load_full(&w->seg.counters->header.epoch[RESOURCE_MEMORY]);
+}
+
+/* From one of its accounts to the other. Room may be lost to a recount, of a stopped victim above all, each time it is tried;
+ * without one it is where it was, or all of it has changed hands. */
 static void hand_over(struct worker *w, int to, uint64_t n)
 {
 	uint32_t from = w->account[1 - to];
-	uint64_t left, had = w->held[1 - to];
+	uint64_t left, had = w->held[1 - to], epoch = epoch_of(w), moved = 0;
 
-	if (transfer_try(&w->by, from, mc_load_full(&account_of(&w->seg, from)->meta), w->account[to], n) == 0)
+	if (transfer_try(&w->by, from, mc_load_full(&account_of(&w->seg, from)->meta), w->account[to], n) == 0) {
 		w->held[to] += n;
+		moved = n < had ? n : had;
+	}
 	left = account_held(mc_load_full(&account_of(&w->seg, from)->word));
-	if (left > had || left + n < had)
+	if (left > had || (left + moved != had && epoch_of(w) == epoch))
 		shared->lost++;
 	w->held[1 - to] = left;
 }
@@ -265,7 +273,7 @@ static void be_an_image(struct worker *w)
 			_exit(93);
 		w->account[0] = member_account_at(&w->seg, w->by.member, 0);
 		w->account[1] = member_account_at(&w->seg, w->by.member,
-				(unsigned)member_account(&w->seg, w->by.member, RESOURCE_MEMORY, ty));
+						  (unsigned)member_account(&w->seg, w->by.member, RESOURCE_MEMORY, ty));
 		w->held[0] = w->held[1] = 0;
 		if (i == 20000)
 			_exit(92);
@@ -391,8 +399,7 @@ static uint32_t open_of(pid_t pid)
 
 static const char *what_the_dead_left(const struct row *row, pid_t victim)
 {
-	uint32_t open = row->role == DAEMON ? mc_load_full(&g.seg.counters->header.daemon_open)
-					    : open_of(victim);
+	uint32_t open = row->role == DAEMON ? mc_load_full(&g.seg.counters->header.daemon_open) : open_of(victim);
 
 	if (row->left == OPEN)
 		return open ? NULL : "open is not up";

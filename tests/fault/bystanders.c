@@ -126,8 +126,7 @@ static bool nothing_leaks(const struct ground *g)
 	       equal("a recount is on", mc_load_full(&h->epoch[g->resource]) & EPOCH_RECOUNTING, 0);
 }
 
-static bool is_as_they_know(const struct bystanders *b, const struct ground *g, uint16_t group,
-			    uint64_t *drift)
+static bool is_as_they_know(const struct bystanders *b, const struct ground *g, uint16_t group, uint64_t *drift)
 {
 	uint64_t usage = ground_usage(g, group);
 	uint64_t known = 0;

@@ -9,9 +9,9 @@
 #include "accounting/layout.h"
 #include "accounting/segment.h"
 
-#define IMAGE_MEMBERS  32u
+#define IMAGE_MEMBERS 32u
 #define IMAGE_ACCOUNTS 32u
-#define IMAGE_GROUPS   16u
+#define IMAGE_GROUPS 16u
 #define IMAGE_RESOURCES (RESOURCE_REGION_FIRST + 1) /* one region */
 
 struct image {

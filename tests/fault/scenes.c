@@ -19,10 +19,10 @@
 #include <unistd.h>
 
 #define DEATHS_IN_CHECK 4 /* of one scene under memctld */
-#define DEATHS_OF_ALL   30
-#define GROUP           "/t/d"
-#define SCENES_MAX      32
-#define KEPT_PAGES      1000u
+#define DEATHS_OF_ALL 30
+#define GROUP "/t/d"
+#define SCENES_MAX 32
+#define KEPT_PAGES 1000u
 
 static const struct scenery *all;
 
@@ -51,13 +51,12 @@ static struct ground g;
 static struct bystanders others;
 static uint16_t top, beside;
 static uintptr_t library[2][2]; /* where their code lies */
-static uint64_t held_at_end;    /* by one who was not disturbed */
+static uint64_t held_at_end;	/* by one who was not disturbed */
 static bool held_varies;
 
 static bool is_in_library(uintptr_t ip)
 {
-	return (ip >= library[0][0] && ip < library[0][1]) ||
-	       (ip >= library[1][0] && ip < library[1][1]);
+	return (ip >= library[0][0] && ip < library[0][1]) || (ip >= library[1][0] && ip < library[1][1]);
 }
 
 static void find_library(const struct tracee *t, const char *name, uintptr_t *ret)
@@ -70,8 +69,7 @@ static void find_library(const struct tracee *t, const char *name, uintptr_t *re
 	snprintf(line, sizeof(line), "/proc/%d/maps", (int)t->pid);
 	f = fopen(line, "r");
 	while (f && name && fgets(line, sizeof(line), f))
-		if (strstr(line, name) && sscanf(line, "%lx-%lx %*c%*c%c", &from, &to, &x) == 3 &&
-		    x == 'x') {
+		if (strstr(line, name) && sscanf(line, "%lx-%lx %*c%*c%c", &from, &to, &x) == 3 && x == 'x') {
 			ret[0] = from;
 			ret[1] = to;
 		}
@@ -98,9 +96,7 @@ static uint64_t held_by_victim(void)
 
 static const char *at_end(void)
 {
-	return held_varies || held_by_victim() == held_at_end
-		       ? NULL
-		       : "the stopped one does not hold what it should";
+	return held_varies || held_by_victim() == held_at_end ? NULL : "the stopped one does not hold what it should";
 }
 
 static enum charge_mode mode;
@@ -119,8 +115,7 @@ static void set_up(void)
 	top = ground_group(&g, "/t", 1000000);
 	leaf = ground_group(&g, GROUP, 1000000);
 	beside = ground_group(&g, "/t/beside", 1000000);
-	g.seg.limits->group[leaf].charge_mode = g.seg.limits->group[beside].charge_mode =
-		(uint8_t)mode;
+	g.seg.limits->group[leaf].charge_mode = g.seg.limits->group[beside].charge_mode = (uint8_t)mode;
 	bystanders_join(&others, &g, leaf, top);
 	setenv("MEMCTL_DIR", g.dir, 1);
 }
@@ -145,7 +140,7 @@ static void keep_all_the_room(void)
 
 static bool start(const struct scene *scene, struct tracee *ret)
 {
-	char *argv[] = {(char *)(uintptr_t) "/proc/self/exe", (char *)(uintptr_t)scene->name, NULL};
+	char *argv[] = { (char *)(uintptr_t) "/proc/self/exe", (char *)(uintptr_t)scene->name, NULL };
 
 	if (!tracer_exec(ret, argv))
 		return false;
@@ -157,7 +152,7 @@ static bool start(const struct scene *scene, struct tracee *ret)
 static bool go_through(const struct scene *scene, struct stepping *s,
 		       enum tracer_at (*step)(struct stepping *, const struct tracee *))
 {
-	struct tracee victim, child = {0};
+	struct tracee victim, child = { 0 };
 	enum tracer_at at = TRACER_ENDED;
 
 	set_up();
@@ -205,7 +200,7 @@ static void try_scene(const struct scene *scene, bool every)
 	all_seen.trials += s.trials;
 	all_seen.drift += s.drift;
 	tap_ok(ok && s.wrong == 0, "%s%s: %s", scene->sentence,
-	       all->region             ? ""
+	       all->region	       ? ""
 	       : mode == CHARGE_COMMIT ? ", charge=commit"
 				       : ", charge=resident",
 	       stepping_report(&s));
@@ -223,7 +218,7 @@ static void step_far(const struct tracee *t, uint64_t n)
 /* True when memctld has settled it, and nothing is left. */
 static bool die_as_member(const struct scene *scene, const struct daemon *d, uint64_t n)
 {
-	struct tracee victim, child = {0};
+	struct tracee victim, child = { 0 };
 
 	if (!start(scene, &victim))
 		return false;
@@ -249,14 +244,13 @@ static void try_under_memctld(bool every, const char *only)
 		for (int n = 0; n < (every ? DEATHS_OF_ALL : DEATHS_IN_CHECK); n++) {
 			const struct scene *scene = &all->scene[i];
 
-			if (scene->instructions || scene->ends || scene->is_tight ||
-			    !strstr(scene->name, only))
+			if (scene->instructions || scene->ends || scene->is_tight || !strstr(scene->name, only))
 				continue;
 			deaths++;
 			wrong += !die_as_member(scene, &d, ground_random(&dice) % length[i]);
 		}
-	tap_ok(daemon_down(&d) && wrong == 0,
-	       "%u deaths at random instructions, settled by memctld: %u not exact", deaths, wrong);
+	tap_ok(daemon_down(&d) && wrong == 0, "%u deaths at random instructions, settled by memctld: %u not exact",
+	       deaths, wrong);
 }
 
 static void try_scenes(bool every, const char *only)
@@ -264,8 +258,7 @@ static void try_scenes(bool every, const char *only)
 	for (size_t i = 0; i < all->n; i++)
 		for (int m = 0; m < (all->region ? 1 : 2); m++) {
 			mode = m ? CHARGE_COMMIT : CHARGE_RESIDENT;
-			if (strstr(all->scene[i].name, only) &&
-			    (m == 0 || all->scene[i].way != SCENE_KILLS_ONLY))
+			if (strstr(all->scene[i].name, only) && (m == 0 || all->scene[i].way != SCENE_KILLS_ONLY))
 				try_scene(&all->scene[i], every);
 		}
 	tap_note("all: %s", stepping_report(&all_seen));
@@ -287,8 +280,7 @@ int scenes_main(int argc, char *argv[], const struct scenery *s, void (*prepare)
 	}
 	setenv("MEMCTL_GROUP", GROUP, 1);
 	prepare();
-	(void)personality(
-		ADDR_NO_RANDOMIZE); /* an exec'd image has everything where the old one had it */
+	(void)personality(ADDR_NO_RANDOMIZE); /* an exec'd image has everything where the old one had it */
 	try_scenes(every, argc > 2 ? argv[2] : "");
 	try_under_memctld(every, argc > 2 ? argv[2] : "");
 	return tap_end();

@@ -25,14 +25,7 @@
 /* LOOKING: at statm; a copy made while that is open reads the number of whom it was copied from.
  * KEPT: there is no room but what the tracer, its ancestor, keeps for it. KILLS_ONLY: also where
  * something is mapped on the way that the kernel does not give to copies. */
-enum scene_way {
-	SCENE_STRAIGHT,
-	SCENE_LOOKING,
-	SCENE_MOVED,
-	SCENE_KEPT,
-	SCENE_INTO_CHILD,
-	SCENE_KILLS_ONLY
-};
+enum scene_way { SCENE_STRAIGHT, SCENE_LOOKING, SCENE_MOVED, SCENE_KEPT, SCENE_INTO_CHILD, SCENE_KILLS_ONLY };
 
 struct scene {
 	const char *name;
@@ -42,7 +35,7 @@ struct scene {
 	bool is_tight; /* there is no room for it */
 	enum scene_way way;
 	uint64_t instructions; /* about; 0: they are counted */
-	bool ends;             /* by exit */
+	bool ends;	       /* by exit */
 };
 
 struct scenery {

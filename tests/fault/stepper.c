@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define TRIALS_IN_CHECK 150 /* of one operation at one depth */
-#define PID 77777 /* of nobody: nothing in accounting/ looks */
+#define PID 77777	    /* of nobody: nothing in accounting/ looks */
 
 /* ---- the scene ---- */
 
@@ -32,7 +32,7 @@ static struct shared {
 	int result; /* of the operation */
 	uint32_t checks_failed;
 	uint64_t more; /* what the daemon's member has charged while the daemon was stopped */
-} *shared;
+} * shared;
 
 static void on_check(const char *what, const char *file, int line)
 {
@@ -94,8 +94,7 @@ static void hold_300_beside(void)
 {
 	join();
 	beside_slot = member_account(&own, me.member, RESOURCE_MEMORY, beside);
-	if (beside_slot < 0 ||
-	    charge_try(&me.by, member_account_at(&own, me.member, (unsigned)beside_slot), 300, NULL))
+	if (beside_slot < 0 || charge_try(&me.by, member_account_at(&own, me.member, (unsigned)beside_slot), 300, NULL))
 		_exit(93);
 	make_tight();
 }

@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #define REGION "cuda/GPU-fafbfcfd-feff-0001-0203-040506070809/vram"
-#define SMALL  (1u << 20)
-#define LARGE  (64u << 20) /* past what an account keeps in stock */
-#define GRAIN  (2u << 20)
+#define SMALL (1u << 20)
+#define LARGE (64u << 20) /* past what an account keeps in stock */
+#define GRAIN (2u << 20)
 
 typedef unsigned long long number;
 
@@ -55,22 +55,22 @@ static void find_all(void)
 		void *to;
 		const char *name;
 	} functions[] = {
-		{&init, "cuInit"},
-		{&context_create, "cuCtxCreate_v2"},
-		{&context_destroy, "cuCtxDestroy_v2"},
-		{&alloc, "cuMemAlloc_v2"},
-		{&alloc_pitch, "cuMemAllocPitch_v2"},
-		{&release, "cuMemFree_v2"},
-		{&alloc_async, "cuMemAllocAsync"},
-		{&free_async, "cuMemFreeAsync"},
-		{&synchronize, "cuStreamSynchronize"},
-		{&create, "cuMemCreate"},
-		{&reserve, "cuMemAddressReserve"},
-		{&map_memory, "cuMemMap"},
-		{&unmap_memory, "cuMemUnmap"},
-		{&release_handle, "cuMemRelease"},
-		{&array_create, "cuArrayCreate_v2"},
-		{&array_destroy, "cuArrayDestroy"},
+		{ &init, "cuInit" },
+		{ &context_create, "cuCtxCreate_v2" },
+		{ &context_destroy, "cuCtxDestroy_v2" },
+		{ &alloc, "cuMemAlloc_v2" },
+		{ &alloc_pitch, "cuMemAllocPitch_v2" },
+		{ &release, "cuMemFree_v2" },
+		{ &alloc_async, "cuMemAllocAsync" },
+		{ &free_async, "cuMemFreeAsync" },
+		{ &synchronize, "cuStreamSynchronize" },
+		{ &create, "cuMemCreate" },
+		{ &reserve, "cuMemAddressReserve" },
+		{ &map_memory, "cuMemMap" },
+		{ &unmap_memory, "cuMemUnmap" },
+		{ &release_handle, "cuMemRelease" },
+		{ &array_create, "cuArrayCreate_v2" },
+		{ &array_destroy, "cuArrayDestroy" },
 	};
 	void *driver = dlopen("libcuda.so.1", RTLD_NOW);
 
@@ -85,8 +85,8 @@ static void find_all(void)
 
 static void *context, *array;
 static number ptr, handle, range;
-static const struct properties here = {.type = 1, .where = 1};
-static const struct flat shape = {512, 512, 0x20, 4};
+static const struct properties here = { .type = 1, .where = 1 };
+static const struct flat shape = { 512, 512, 0x20, 4 };
 
 static void must(int result)
 {
@@ -275,37 +275,31 @@ static void do_nothing(void)
 }
 
 static const struct scene scenes[] = {
-	{"alloc", "cuMemAlloc out of the stock", warm_up, allocate, false, SCENE_STRAIGHT, 0,
-	 false},
-	{"alloc-large", "cuMemAlloc", warm_large, allocate_large, false, SCENE_STRAIGHT, 0, false},
-	{"refused", "cuMemAlloc that is refused", warm_large, allocate_large, true, SCENE_STRAIGHT,
-	 0, false},
-	{"moved", "cuMemAlloc after a move to another group", warm_up, allocate, false, SCENE_MOVED,
-	 0, false},
-	{"first", "cuCtxCreate, which meets the device", initialize, begin_context, false,
-	 SCENE_KILLS_ONLY, 0, false},
-	{"rows", "cuMemAllocPitch", warm_rows, allocate_rows, false, SCENE_STRAIGHT, 0, false},
-	{"free", "cuMemFree into the stock", have_small, give_back, false, SCENE_STRAIGHT, 0,
-	 false},
-	{"free-large", "cuMemFree", have_large, give_back, false, SCENE_STRAIGHT, 0, false},
-	{"async", "cuMemAllocAsync", warm_pool, allocate_of_pool, false, SCENE_STRAIGHT, 0, false},
-	{"async-refused", "cuMemAllocAsync that is refused", warm_pool, allocate_of_pool, true,
-	 SCENE_STRAIGHT, 0, false},
-	{"async-free", "cuMemFreeAsync and what the pool gives back", have_of_pool, give_to_pool,
-	 false, SCENE_STRAIGHT, 0, false},
-	{"create", "cuMemCreate", have_physical, create_physical, false, SCENE_KILLS_ONLY, 0,
-	 false},
-	{"map", "cuMemMap", have_physical, map_physical, false, SCENE_STRAIGHT, 0, false},
-	{"unmap", "cuMemUnmap", have_mapped, unmap_physical, false, SCENE_STRAIGHT, 0, false},
-	{"unmap-last", "cuMemUnmap after the last handle", have_mapped_alone, unmap_physical, false,
-	 SCENE_STRAIGHT, 0, false},
-	{"drop", "cuMemRelease", have_physical, release_physical, false, SCENE_STRAIGHT, 0, false},
-	{"array", "cuArrayCreate", warm_up, make_array, false, SCENE_KILLS_ONLY, 0, false},
-	{"end-array", "cuArrayDestroy", have_array, end_array, false, SCENE_STRAIGHT, 0, false},
-	{"context", "cuCtxDestroy with memory of all kinds", have_all, end_context, false,
-	 SCENE_KILLS_ONLY, 0, false},
-	{"exit", "an orderly end with memory of all kinds", have_all, do_nothing, false,
-	 SCENE_KILLS_ONLY, 0, true},
+	{ "alloc", "cuMemAlloc out of the stock", warm_up, allocate, false, SCENE_STRAIGHT, 0, false },
+	{ "alloc-large", "cuMemAlloc", warm_large, allocate_large, false, SCENE_STRAIGHT, 0, false },
+	{ "refused", "cuMemAlloc that is refused", warm_large, allocate_large, true, SCENE_STRAIGHT, 0, false },
+	{ "moved", "cuMemAlloc after a move to another group", warm_up, allocate, false, SCENE_MOVED, 0, false },
+	{ "first", "cuCtxCreate, which meets the device", initialize, begin_context, false, SCENE_KILLS_ONLY, 0,
+	  false },
+	{ "rows", "cuMemAllocPitch", warm_rows, allocate_rows, false, SCENE_STRAIGHT, 0, false },
+	{ "free", "cuMemFree into the stock", have_small, give_back, false, SCENE_STRAIGHT, 0, false },
+	{ "free-large", "cuMemFree", have_large, give_back, false, SCENE_STRAIGHT, 0, false },
+	{ "async", "cuMemAllocAsync", warm_pool, allocate_of_pool, false, SCENE_STRAIGHT, 0, false },
+	{ "async-refused", "cuMemAllocAsync that is refused", warm_pool, allocate_of_pool, true, SCENE_STRAIGHT, 0,
+	  false },
+	{ "async-free", "cuMemFreeAsync and what the pool gives back", have_of_pool, give_to_pool, false,
+	  SCENE_STRAIGHT, 0, false },
+	{ "create", "cuMemCreate", have_physical, create_physical, false, SCENE_KILLS_ONLY, 0, false },
+	{ "map", "cuMemMap", have_physical, map_physical, false, SCENE_STRAIGHT, 0, false },
+	{ "unmap", "cuMemUnmap", have_mapped, unmap_physical, false, SCENE_STRAIGHT, 0, false },
+	{ "unmap-last", "cuMemUnmap after the last handle", have_mapped_alone, unmap_physical, false, SCENE_STRAIGHT, 0,
+	  false },
+	{ "drop", "cuMemRelease", have_physical, release_physical, false, SCENE_STRAIGHT, 0, false },
+	{ "array", "cuArrayCreate", warm_up, make_array, false, SCENE_KILLS_ONLY, 0, false },
+	{ "end-array", "cuArrayDestroy", have_array, end_array, false, SCENE_STRAIGHT, 0, false },
+	{ "context", "cuCtxDestroy with memory of all kinds", have_all, end_context, false, SCENE_KILLS_ONLY, 0,
+	  false },
+	{ "exit", "an orderly end with memory of all kinds", have_all, do_nothing, false, SCENE_KILLS_ONLY, 0, true },
 };
 
 static const struct scenery scenery = {
@@ -334,8 +328,7 @@ static void prepare(void)
 		ground_bail("MEMCTL_PRELOAD is not set: start this with tools/env");
 	set("LD_PRELOAD", preload, "", device); /* of those we exec */
 	set("LD_LIBRARY_PATH", build, "/tests/device/driver", path);
-	(void)setenv("FAKE_CUDA_MEMORY", "0x4000000000000",
-		     1); /* copies take of it and never give back */
+	(void)setenv("FAKE_CUDA_MEMORY", "0x4000000000000", 1); /* copies take of it and never give back */
 }
 
 int main(int argc, char *argv[])

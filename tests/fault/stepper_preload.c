@@ -141,7 +141,8 @@ static const struct scene scenes[] = {
 	{ "madvise", "madvise that discards", have_mapping, discard, false, SCENE_STRAIGHT, 0, false },
 	{ "mprotect", "mprotect of what was reserved", have_reserved, open_reserved, false, SCENE_STRAIGHT, 0, false },
 	{ "fork", "a forked child's join", have_heap, fork_child, false, SCENE_INTO_CHILD, 0, false },
-	{ "exec", "exec: the new image settles the old one", have_heap, exec_again, false, SCENE_KILLS_ONLY, LIBRARY_PART, false },
+	{ "exec", "exec: the new image settles the old one", have_heap, exec_again, false, SCENE_KILLS_ONLY,
+	  LIBRARY_PART, false },
 	{ "exit", "an orderly end", have_heap, do_nothing, false, SCENE_KILLS_ONLY, 0, true },
 };
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define COMPLAINTS 5
-#define FURTHER	   200 /* instructions at most between two stops */
+#define FURTHER 200 /* instructions at most between two stops */
 
 static const struct trial {
 	const char *name;
@@ -124,8 +124,8 @@ static const char *try_with(struct stepping *s, const struct trial *t, const str
 	return wrong ? wrong : also;
 }
 
-static void try_one(struct stepping *s, const struct trial *t, const struct tracee *victim,
-		    const struct before *before, uintptr_t ip)
+static void try_one(struct stepping *s, const struct trial *t, const struct tracee *victim, const struct before *before,
+		    uintptr_t ip)
 {
 	struct tracee copy = tracer_copy(victim);
 	const char *wrong = try_with(s, t, &copy);
@@ -145,7 +145,8 @@ static void try_here(struct stepping *s, const struct tracee *victim, uintptr_t 
 	bool saved = false;
 
 	for (uint64_t i = 0; i < TRIALS; i++) {
-		if ((s->instructions * TRIALS + i) % stride || (s->kills_only && (trials[i].goes_on || trials[i].twice)))
+		if ((s->instructions * TRIALS + i) % stride ||
+		    (s->kills_only && (trials[i].goes_on || trials[i].twice)))
 			continue;
 		if (!saved)
 			save(s, &before);
@@ -198,8 +199,7 @@ const char *stepping_report(const struct stepping *s)
 {
 	static char text[120];
 
-	snprintf(text, sizeof(text), "%llu instructions, %llu trials, drift %llu",
-		 (unsigned long long)s->instructions, (unsigned long long)s->trials,
-		 (unsigned long long)s->drift);
+	snprintf(text, sizeof(text), "%llu instructions, %llu trials, drift %llu", (unsigned long long)s->instructions,
+		 (unsigned long long)s->trials, (unsigned long long)s->drift);
 	return text;
 }

@@ -29,11 +29,11 @@ struct stepping {
 	const char *name;
 	struct ground *ground;
 	struct bystanders *others;
-	bool is_daemon;	      /* the stepped one: another daemon follows it */
-	bool kills_only;      /* a copy could not go on: it has another pid, and its own pages are wiped */
-	void *shared;	      /* what else the stepped one writes, put back after each trial; may be NULL */
-	size_t shared_size;   /* up to STEPPING_SHARED */
-	uint64_t trials_max;  /* about so many trials, spread evenly; 0: all */
+	bool is_daemon;		      /* the stepped one: another daemon follows it */
+	bool kills_only;	      /* a copy could not go on: it has another pid, and its own pages are wiped */
+	void *shared;		      /* what else the stepped one writes, put back after each trial; may be NULL */
+	size_t shared_size;	      /* up to STEPPING_SHARED */
+	uint64_t trials_max;	      /* about so many trials, spread evenly; 0: all */
 	bool (*counts)(uintptr_t ip); /* instructions that are tried; NULL: all */
 	void (*meanwhile)(void);      /* done with the others' work; may be NULL */
 	const char *(*at_end)(void);  /* a copy has come to its mark: what is wrong, or NULL */

@@ -38,7 +38,7 @@ __asm__(".text\n"
 	"	syscall\n"
 	"	int3\n");
 #define AFTER_MARK 1 /* bytes: int3 */
-#define CALLER	   2 /* int3, ret */
+#define CALLER 2     /* int3, ret */
 
 static void call(long request, pid_t pid, const void *addr, const void *data)
 {
@@ -223,8 +223,8 @@ enum tracer_at tracer_run(const struct tracee *t)
 }
 
 /* At the system call, all arguments in place. */
-static struct user_regs_struct about_to_call(const struct tracee *t, const struct user_regs_struct *now,
-					     long nr, long a, long b, long c)
+static struct user_regs_struct about_to_call(const struct tracee *t, const struct user_regs_struct *now, long nr,
+					     long a, long b, long c)
 {
 	struct user_regs_struct r = *now;
 

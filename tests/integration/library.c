@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define THREADS 8
-#define ROUNDS  200
+#define ROUNDS 200
 
 static char dir[64];
 
@@ -60,8 +60,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	static const char *const names[] = { "limits", "counters", "control.sock", "memctld.pid",
-					     "memctld.lock" };
+	static const char *const names[] = { "limits", "counters", "control.sock", "memctld.pid", "memctld.lock" };
 	char path[128];
 
 	(void)state;
@@ -332,11 +331,9 @@ static void *work(void *arg)
 	(void)snprintf(path, sizeof(path), "/w%d", w->number);
 	(void)snprintf(setting, sizeof(setting), "memory.max=%dM", w->number + 1);
 	for (int i = 0; i < ROUNDS && !w->failed; i++) {
-		w->failed = memctl_create(w->m, path, 0, settings) ||
-			    memctl_get_number(w->m, path, "memory.max", &n) ||
+		w->failed = memctl_create(w->m, path, 0, settings) || memctl_get_number(w->m, path, "memory.max", &n) ||
 			    n != (uint64_t)(w->number + 1) << 20 || memctl_remove(w->m, path, 0) ||
-			    memctl_remove(w->m, path, 0) != -ENOENT ||
-			    !strstr(memctl_error(), path);
+			    memctl_remove(w->m, path, 0) != -ENOENT || !strstr(memctl_error(), path);
 	}
 	return NULL;
 }
@@ -372,8 +369,7 @@ static int count_descriptors(void)
 /* Starting the daemon must not disturb the host: descriptors, children, signals. */
 static void test_the_host_is_left_alone(void **state)
 {
-	const struct sigaction ignore = { .sa_handler = SIG_IGN },
-			       normal = { .sa_handler = SIG_DFL };
+	const struct sigaction ignore = { .sa_handler = SIG_IGN }, normal = { .sa_handler = SIG_DFL };
 	int before = count_descriptors();
 
 	(void)state;
@@ -411,7 +407,7 @@ static void test_a_host_without_stdio(void **state)
 /* ---- a daemon that answers nonsense --------------------------------------------------------- */
 
 #define FAKE_DIR "/dev/shm/memctl-fake-XXXXXX"
-#define HELLO    "{\"ok\":true,\"v\":1}"
+#define HELLO "{\"ok\":true,\"v\":1}"
 
 struct fake {
 	char dir[sizeof(FAKE_DIR)];
@@ -501,8 +497,7 @@ static void test_nonsense_is_refused(void **state)
 	assert_int_equal(answer_fake("{}"), -EIO);
 	assert_int_equal(answer_fake("{\"ok\":1}"), -EIO);
 	assert_int_equal(answer_fake("{\"ok\":false,\"errno\":\"ENIX\",\"error\":5}"), -EIO);
-	assert_int_equal(answer_fake("{\"ok\":false,\"errno\":\"EBUSY\",\"error\":\"%s%n\"}"),
-			 -EBUSY);
+	assert_int_equal(answer_fake("{\"ok\":false,\"errno\":\"EBUSY\",\"error\":\"%s%n\"}"), -EBUSY);
 	assert_string_equal(memctl_error(), "%s%n");
 	assert_int_equal(answer_fake("{\"ok\":true}"), -EINVAL);
 	assert_int_equal(answer_fake("{\"ok\":true,\"values\":[1]}"), -EINVAL);

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define DEADLINE_MS 60000
-#define SEEN_MAX    4096
+#define SEEN_MAX 4096
 
 /* The daemon. Each connection has a thread of its own; the lock guards all. */
 static struct {
@@ -28,8 +28,8 @@ static struct {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	int connection;	      /* the last; -1: none */
-	unsigned connections; /* so far */
+	int connection;	       /* the last; -1: none */
+	unsigned connections;  /* so far */
 	int eventfd[SEEN_MAX]; /* by id, the daemon's own copies; -1: none came */
 	unsigned ids;
 	unsigned unsubscribed;
@@ -58,7 +58,8 @@ static void answer(int to, const char *packet, int fd)
 	} else if (strstr(packet, "\"unsubscribe\"")) {
 		fake.unsubscribed++;
 	} else if (strstr(packet, "\"subscribe\"") && fake.refusal) {
-		(void)snprintf(text, sizeof(text), "{\"ok\":false,\"errno\":\"%s\",\"error\":\"refused\"}", fake.refusal);
+		(void)snprintf(text, sizeof(text), "{\"ok\":false,\"errno\":\"%s\",\"error\":\"refused\"}",
+			       fake.refusal);
 		(void)close(fd);
 	} else if (strstr(packet, "\"subscribe\"")) {
 		fake.eventfd[fake.ids] = fd;
@@ -77,10 +78,9 @@ static void serve(int connection)
 	for (;;) {
 		char control[CMSG_SPACE(sizeof(int))];
 		struct iovec iov = { .iov_base = packet, .iov_len = sizeof(packet) - 1 };
-		struct msghdr message = { .msg_iov = &iov,
-					  .msg_iovlen = 1,
-					  .msg_control = control,
-					  .msg_controllen = sizeof(control) };
+		struct msghdr message = {
+			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+		};
 		ssize_t n = recvmsg(connection, &message, MSG_CMSG_CLOEXEC);
 
 		if (n <= 0)
@@ -447,16 +447,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_notifications_are_counted),
-		TEST(test_a_lost_connection_comes_back),
-		TEST(test_a_loss_and_notifications_at_once),
-		TEST(test_a_daemon_that_was_away),
-		TEST(test_the_group_went_with_the_daemon),
-		TEST(test_refused_anew_and_tried_again),
-		TEST(test_removal_is_no_notification),
-		TEST(test_ending),
-		TEST(test_what_it_costs_the_host),
-		TEST(test_threads_and_hang_ups),
+		TEST(test_notifications_are_counted),	     TEST(test_a_lost_connection_comes_back),
+		TEST(test_a_loss_and_notifications_at_once), TEST(test_a_daemon_that_was_away),
+		TEST(test_the_group_went_with_the_daemon),   TEST(test_refused_anew_and_tried_again),
+		TEST(test_removal_is_no_notification),	     TEST(test_ending),
+		TEST(test_what_it_costs_the_host),	     TEST(test_threads_and_hang_ups),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,8 +188,7 @@ bool ground_empty(const struct ground *g)
 	for (uint32_t i = 0; i < groups; i++) {
 		if (ground_usage(g, (uint16_t)i) == 0)
 			continue;
-		fprintf(stderr, "# group %u: %llu left\n", i,
-			(unsigned long long)ground_usage(g, (uint16_t)i));
+		fprintf(stderr, "# group %u: %llu left\n", i, (unsigned long long)ground_usage(g, (uint16_t)i));
 		empty = false;
 	}
 	return empty;

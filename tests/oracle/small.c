@@ -15,8 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MIB     ((size_t)1 << 20)
-#define PAGE    ((size_t)4096)
+#define MIB ((size_t)1 << 20)
+#define PAGE ((size_t)4096)
 #define WORKERS 8
 
 static double stay_s = 2.0; /* tests/oracle does not count the first second after a step */
@@ -35,7 +35,7 @@ static void check(int ok, const char *what)
 
 static void stay(void)
 {
-	struct timespec t = {.tv_sec = (time_t)stay_s};
+	struct timespec t = { .tv_sec = (time_t)stay_s };
 
 	t.tv_nsec = (long)((stay_s - (double)t.tv_sec) * 1e9);
 	while (nanosleep(&t, &t))
@@ -95,8 +95,7 @@ static void wait_all(void)
 		;
 }
 
-/* ---- threads and stacks
- * ---------------------------------------------------------------------------------------- */
+/* ---- threads and stacks ---------------------------------------------------------------------------------- */
 
 static void *thread_uses_stack(void *size)
 {
@@ -113,7 +112,7 @@ static void *thread_uses_stack(void *size)
  * cached. */
 static void mode_threads(void)
 {
-	static size_t sizes[] = {MIB, 3 * MIB};
+	static size_t sizes[] = { MIB, 3 * MIB };
 	pthread_t threads[16];
 	pthread_attr_t attr;
 
@@ -121,8 +120,7 @@ static void mode_threads(void)
 	pthread_attr_setstacksize(&attr, 8 * MIB);
 	for (int round = 0; round < 2; round++) {
 		for (int i = 0; i < 16; i++)
-			check(!pthread_create(&threads[i], &attr, thread_uses_stack, &sizes[round]),
-			      "pthread");
+			check(!pthread_create(&threads[i], &attr, thread_uses_stack, &sizes[round]), "pthread");
 		step(round ? "3 MiB of each stack" : "1 MiB of each stack");
 		for (int i = 0; i < 16; i++)
 			pthread_join(threads[i], NULL);
@@ -181,9 +179,7 @@ static void mode_deep(void)
 	step("back");
 }
 
-/* ---- the heap
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- the heap -------------------------------------------------------------------------------------------- */
 
 static void mode_calloc(void)
 {
@@ -266,8 +262,7 @@ static void mode_brk(void)
 	step("back to the start");
 }
 
-/* ---- private mappings
- * ------------------------------------------------------------------------------------------ */
+/* ---- private mappings ------------------------------------------------------------------------------------ */
 
 static void mode_mremap(void)
 {
@@ -311,8 +306,7 @@ static void mode_reserve(void)
 
 	step("1 GiB reserved");
 	for (int i = 0; i < 4; i++) {
-		check(!mprotect(p + (size_t)i * 64 * MIB, 64 * MIB, PROT_READ | PROT_WRITE),
-		      "mprotect");
+		check(!mprotect(p + (size_t)i * 64 * MIB, 64 * MIB, PROT_READ | PROT_WRITE), "mprotect");
 		step("64 MiB more usable");
 		touch(p + (size_t)i * 64 * MIB, 24 * MIB);
 		step("24 MiB of it touched");
@@ -320,8 +314,7 @@ static void mode_reserve(void)
 	check(!mprotect(p, 64 * MIB, PROT_NONE), "mprotect");
 	step("the first protected again, still there");
 	check(map(PAGE, PROT_NONE, MAP_PRIVATE, -1) != NULL, "mmap");
-	check(mmap(p, 128 * MIB, PROT_NONE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE,
-		   -1, 0) == p,
+	check(mmap(p, 128 * MIB, PROT_NONE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == p,
 	      "MAP_FIXED");
 	step("128 MiB mapped over");
 }
@@ -391,8 +384,7 @@ static void mode_private_file(void)
 	step("the first half unmapped");
 }
 
-/* ---- shared memory
- * --------------------------------------------------------------------------------------------- */
+/* ---- shared memory --------------------------------------------------------------------------------------- */
 
 static void mode_memfd(void)
 {
@@ -511,9 +503,7 @@ static void mode_shared_anon(void)
 	step("all unmapped");
 }
 
-/* ---- fork
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- fork ------------------------------------------------------------------------------------------------ */
 
 static void mode_fork_cow(void)
 {
@@ -593,35 +583,33 @@ static void mode_prefork(void)
 	_exit(0);
 }
 
-/* ---- all of them
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- all of them ----------------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *name;
 	void (*run)(void);
 } modes[] = {
-	{"threads", mode_threads},
-	{"arenas", mode_arenas},
-	{"deep", mode_deep},
-	{"calloc", mode_calloc},
-	{"half", mode_half},
-	{"little", mode_little},
-	{"brk", mode_brk},
-	{"mremap", mode_mremap},
-	{"advice", mode_advice},
-	{"reserve", mode_reserve},
-	{"sparse", mode_sparse},
-	{"huge", mode_huge},
-	{"private-file", mode_private_file},
-	{"memfd", mode_memfd},
-	{"unmapped", mode_unmapped},
-	{"shm-open", mode_shm_open},
-	{"sysv", mode_sysv},
-	{"shared-anon", mode_shared_anon},
-	{"fork-cow", mode_fork_cow},
-	{"orphan", mode_orphan},
-	{"prefork", mode_prefork},
+	{ "threads", mode_threads },
+	{ "arenas", mode_arenas },
+	{ "deep", mode_deep },
+	{ "calloc", mode_calloc },
+	{ "half", mode_half },
+	{ "little", mode_little },
+	{ "brk", mode_brk },
+	{ "mremap", mode_mremap },
+	{ "advice", mode_advice },
+	{ "reserve", mode_reserve },
+	{ "sparse", mode_sparse },
+	{ "huge", mode_huge },
+	{ "private-file", mode_private_file },
+	{ "memfd", mode_memfd },
+	{ "unmapped", mode_unmapped },
+	{ "shm-open", mode_shm_open },
+	{ "sysv", mode_sysv },
+	{ "shared-anon", mode_shared_anon },
+	{ "fork-cow", mode_fork_cow },
+	{ "orphan", mode_orphan },
+	{ "prefork", mode_prefork },
 };
 
 /* small MODE [SCALE]: SCALE times two seconds at each step; without MODE, the names of all. */

@@ -193,7 +193,8 @@ int main(int argc, char **argv)
 	load("/zram.ko");
 	swap_on();
 	for (int i = 1; i < argc && groups < GROUPS_MOST; i++)
-		if (sscanf(argv[i], "%31[a-z]:%lu:%lu", group[groups].name, &group[groups].held, &group[groups].soft) == 3)
+		if (sscanf(argv[i], "%31[a-z]:%lu:%lu", group[groups].name, &group[groups].held, &group[groups].soft) ==
+		    3)
 			begin(&group[groups++]);
 	if (!groups)
 		over("no groups");

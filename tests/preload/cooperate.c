@@ -351,7 +351,9 @@ static const struct live_scene scenes[] = {
 	{ "drops_whole_pages", "volatile memory: whole pages, and parts", drops_whole_pages, { MAX } },
 	{ "has_many_ranges", "volatile memory: 65,536 ranges", has_many_ranges, { MAX } },
 	{ "drops_for_relatives", "volatile memory of an idle relative is dropped", drops_for_relatives, { MAX } },
-	{ "charges", "charges of its own are refused at the limit, and given back", charges,
+	{ "charges",
+	  "charges of its own are refused at the limit, and given back",
+	  charges,
 	  { MAX, "memory.charge=commit" } },
 };
 

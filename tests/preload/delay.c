@@ -59,8 +59,8 @@ static void set_ballast(uint64_t usage)
 	uint64_t held = ground_held(&stage.ground, ballast.account);
 	uint64_t others = ground_usage(&stage.ground, stage.group) - held;
 
-	(void)charge_adjust(&ballast.by, ballast.account, mc_load_full(&a->meta), held,
-			    usage - THROTTLE_BATCH - others, OVER_START);
+	(void)charge_adjust(&ballast.by, ballast.account, mc_load_full(&a->meta), held, usage - THROTTLE_BATCH - others,
+			    OVER_START);
 }
 
 /* Nanoseconds that one batch stood still; 0 in *ret_good: it came out of the stock, or the member has ended. */
@@ -101,17 +101,17 @@ static void measure(const struct row *r)
 	uint64_t ms = shortest_stall_ms(&wanted, &tries);
 
 	tap_note("%llu MiB: stood still for %llu ms, the kernel's table has %llu", (unsigned long long)r->usage,
-		    (unsigned long long)ms, (unsigned long long)r->ms);
+		 (unsigned long long)ms, (unsigned long long)r->ms);
 	events = mc_load_relaxed(event) - events;
 	(void)tap_ok(formula == r->ms && tries && ms >= slept && ms <= slept + slept / 10 + 5 && events >= tries,
-	       "memory.high = 100 MiB, usage %llu MiB: %llu ms%s", (unsigned long long)r->usage,
-	       (unsigned long long)r->ms, slept ? "" : ", which is not worth sleeping");
+		     "memory.high = 100 MiB, usage %llu MiB: %llu ms%s", (unsigned long long)r->usage,
+		     (unsigned long long)r->ms, slept ? "" : ", which is not worth sleeping");
 }
 
 int main(int argc, char *argv[])
 {
-	static const struct row table[] = { { 101, 6 }, { 102, 25 }, { 105, 159 }, { 110, 639 }, { 115, 1439 },
-					    { 118, 2000 }, { 150, 2000 } };
+	static const struct row table[] = { { 101, 6 },	   { 102, 25 },	  { 105, 159 }, { 110, 639 },
+					    { 115, 1439 }, { 118, 2000 }, { 150, 2000 } };
 	char *const child[] = { (char *)(uintptr_t)stage_self(), (char[]){ "charges" }, NULL };
 
 	if (argc > 1)

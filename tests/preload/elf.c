@@ -116,7 +116,9 @@ static void check_truncated(const unsigned char *bytes, size_t n)
 /* Mostly in the header, its table of segments and the dynamic section; values that overflow are likely. */
 static void mutate(unsigned char *bytes, size_t n, uint64_t r, size_t dynamic)
 {
-	static const uint64_t values[] = { 0, 1, 0x7fffffffffffffff, 0xffffffffffffffff, 0xfffffffffffff000, 0x1000, 56 };
+	static const uint64_t values[] = {
+		0, 1, 0x7fffffffffffffff, 0xffffffffffffffff, 0xfffffffffffff000, 0x1000, 56
+	};
 	size_t zones[] = { 0, 64, dynamic, 0 };
 	size_t sizes[] = { 64, 56 * 13, 512, n - 8 };
 	unsigned zone = (r >> 4) % 4;

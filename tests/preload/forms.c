@@ -492,7 +492,8 @@ static const char library_text[] =
 	"char zeros[4 << 20]; static void *block, *range;\n"
 	"__attribute__((constructor)) static void start(void) { memset(zeros, 1, sizeof(zeros));\n"
 	"block = malloc(8 << 20); memset(block, 1, 8 << 20);\n"
-	"range = mmap(0, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); memset(range, 1, 8 << 20); }\n"
+	"range = mmap(0, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); memset(range, 1, 8 << "
+	"20); }\n"
 	"__attribute__((destructor)) static void end(void) { free(block); munmap(range, 8 << 20); }\n";
 
 static bool make_library(char *dir)
@@ -589,7 +590,7 @@ static const struct {
 	void (*how)(void);
 	int status;
 } ends[] = {
-	{ end_by_abort, SIGABRT }, { end_by_kill, SIGKILL },	   { end_by_fault, SIGSEGV },
+	{ end_by_abort, SIGABRT }, { end_by_kill, SIGKILL }, { end_by_fault, SIGSEGV },
 	{ end_by_group_exit, 0 },  { end_by_quick_exit, 0 },
 };
 
@@ -627,7 +628,10 @@ static const struct live_scene scenes[] = {
 	{ "copies_raw", "the same for a raw clone", copies_raw, { NULL } },
 	{ "inherits", "a parent that ends leaves 256 MiB to its child", inherits, { NULL } },
 	{ "prefork", "a pool of eight workers that outlives its parent", prefork, { NULL } },
-	{ "committed", "memory.charge=commit: a child pays for its own mappings alone", committed, { "memory.charge=commit" } },
+	{ "committed",
+	  "memory.charge=commit: a child pays for its own mappings alone",
+	  committed,
+	  { "memory.charge=commit" } },
 	{ "shares_memory", "clone with CLONE_VM: one memory, counted once", shares_memory, { NULL } },
 	{ "images", "fork, vfork, posix_spawn and exec of another image", images, { NULL } },
 	{ "daemonizes", "a daemon that has left its parents", daemonizes, { NULL } },

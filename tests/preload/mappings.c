@@ -271,7 +271,8 @@ static int remaps(int argc, char *argv[])
 	p = map(40, PROT_NONE, ANON);
 	expect(mprotect(p, 30 * PAGE, RW) == 0);
 	holds(50);
-	expect(mremap(q, 20 * PAGE, 40 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p) == p); /* over charged pages, and more */
+	expect(mremap(q, 20 * PAGE, 40 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p) ==
+	       p); /* over charged pages, and more */
 	holds(40);
 	expect(mremap(p, 40 * PAGE, 5 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, q) == q);
 	holds(5);
@@ -493,8 +494,7 @@ static const struct member *member_of_pid(pid_t pid)
 	const struct segment *seg = stage_segment();
 
 	for (uint32_t i = 0; i < member_mark(seg); i++)
-		if (member_is_present(seg, i) &&
-		    member_pid(mc_load_full(&member_of(seg, i)->state)) == (uint32_t)pid)
+		if (member_is_present(seg, i) && member_pid(mc_load_full(&member_of(seg, i)->state)) == (uint32_t)pid)
 			return member_of(seg, i);
 	return NULL;
 }

@@ -19,14 +19,13 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define MIB         ((size_t)1 << 20)
-#define HALF        (128 * MIB)
-#define WANTED      (96 * MIB)
-#define LIMIT       STAGE_MIB(300)
+#define MIB ((size_t)1 << 20)
+#define HALF (128 * MIB)
+#define WANTED (96 * MIB)
+#define LIMIT STAGE_MIB(300)
 #define ASK_SECONDS 60
 
-/* ---- the preloaded program
- * ----------------------------------------------------------------------------------- */
+/* ---- the preloaded program ------------------------------------------------------------------------------- */
 
 static char *hot;
 static mc_word32 reading, rounds, brought_back;
@@ -78,8 +77,7 @@ static unsigned count_swapped(const char *at, size_t size)
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	unsigned swapped = 0;
 
-	if (pread(fd, entry, pages * 8, (off_t)((uintptr_t)at / MC_PAGE_SIZE * 8)) !=
-	    (ssize_t)(pages * 8))
+	if (pread(fd, entry, pages * 8, (off_t)((uintptr_t)at / MC_PAGE_SIZE * 8)) != (ssize_t)(pages * 8))
 		pages = 0;
 	(void)close(fd);
 	for (size_t i = 0; i < pages; i++)
@@ -89,12 +87,11 @@ static unsigned count_swapped(const char *at, size_t size)
 
 static void *use(void *arg)
 {
-	const struct timespec pause = {.tv_nsec = 1000000};
+	const struct timespec pause = { .tv_nsec = 1000000 };
 	struct rusage usage;
 
 	(void)arg;
-	(void)setpriority(PRIO_PROCESS, 0,
-			  -15); /* others may have the processors for longer than a page may rest */
+	(void)setpriority(PRIO_PROCESS, 0, -15); /* others may have the processors for longer than a page may rest */
 	for (;;) {
 		for (size_t i = 0; i < HALF; i += MC_PAGE_SIZE) {
 			volatile char *p = hot + i + 2048;
@@ -129,7 +126,7 @@ static char *map_apart(void)
 /* A refused request may come too soon after another one, or the machine be very busy. */
 static char *ask_for(size_t size)
 {
-	struct timespec t, pause = {.tv_nsec = 20000000};
+	struct timespec t, pause = { .tv_nsec = 20000000 };
 	time_t end;
 	char *p;
 
@@ -176,9 +173,8 @@ static int make_room(char *cold, const char *how)
 	expect(p != NULL);
 	gone = count_swapped(cold, HALF);
 	taken = count_swapped(hot, HALF) + mc_load_relaxed(&brought_back);
-	fprintf(stderr,
-		"# %s: %u pages of the cold half were paged out, %u (%.2f %%) of the hot half\n",
-		how, gone, taken, 100.0 * taken / (double)(HALF / MC_PAGE_SIZE));
+	fprintf(stderr, "# %s: %u pages of the cold half were paged out, %u (%.2f %%) of the hot half\n", how, gone,
+		taken, 100.0 * taken / (double)(HALF / MC_PAGE_SIZE));
 	expect(gone >= STAGE_MIB(50));
 	expect(taken <= HALF / MC_PAGE_SIZE / 20);
 	expect(member_held(stage_segment(), own_slot(), RESOURCE_SWAP) >= gone);
@@ -227,8 +223,7 @@ static int gives_up(int argc, char *argv[])
 	start_using();
 	expect(ask_for(WANTED) != NULL);
 	expect_equal(count_swapped(p, HALF), 0);
-	expect(member_held(stage_segment(), own_slot(), RESOURCE_SWAP) <=
-	       STAGE_MIB(16)); /* of other mappings */
+	expect(member_held(stage_segment(), own_slot(), RESOURCE_SWAP) <= STAGE_MIB(16)); /* of other mappings */
 	return stage_verdict();
 }
 
@@ -282,46 +277,32 @@ static int forks_meanwhile(int argc, char *argv[])
 	return stage_verdict();
 }
 
-/* ---- backstage
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- backstage ------------------------------------------------------------------------------------------- */
 
-enum hindrance {
-	NO_HINDRANCE,
-	NO_SWAP_MAX,
-	NO_SWAPPINESS,
-	ALL_CHARGED,
-	SOME_SWAP_MAX,
-	SWITCHED_OFF
-};
+enum hindrance { NO_HINDRANCE, NO_SWAP_MAX, NO_SWAPPINESS, ALL_CHARGED, SOME_SWAP_MAX, SWITCHED_OFF };
 
 static const struct play {
 	struct scene scene;
 	enum hindrance hindrance;
 } plays[] = {
-	{{"two_mappings", "a mapping that is not used goes, one in use stays", two_mappings, LIMIT},
-	 NO_HINDRANCE},
-	{{"one_mapping", "the unused part of a mapping goes", one_mapping, LIMIT}, NO_HINDRANCE},
-	{{"one_mapping_read", "what is only read is in use", one_mapping_read, LIMIT},
-	 NO_HINDRANCE},
-	{{"gives_up", "what MADV_FREE gave up goes, not to swap", gives_up, LIMIT}, NO_HINDRANCE},
-	{{"forks_meanwhile", "fork while memory is paged out", forks_meanwhile, LIMIT},
-	 NO_HINDRANCE},
-	{{"is_limited", "memory.swap.max: no page more", is_limited, LIMIT}, SOME_SWAP_MAX},
-	{{"is_refused", "memory.swap.max=0: nothing goes", is_refused, LIMIT}, NO_SWAP_MAX},
-	{{"is_refused", "memory.swappiness=0: nothing goes", is_refused, LIMIT}, NO_SWAPPINESS},
-	{{"is_refused", "memory.charge=commit: nothing goes, for it would not count", is_refused,
-	  LIMIT},
-	 ALL_CHARGED},
-	{{"is_refused", "MEMCTL_PAGEOUT=off: nothing goes", is_refused, LIMIT}, SWITCHED_OFF},
+	{ { "two_mappings", "a mapping that is not used goes, one in use stays", two_mappings, LIMIT }, NO_HINDRANCE },
+	{ { "one_mapping", "the unused part of a mapping goes", one_mapping, LIMIT }, NO_HINDRANCE },
+	{ { "one_mapping_read", "what is only read is in use", one_mapping_read, LIMIT }, NO_HINDRANCE },
+	{ { "gives_up", "what MADV_FREE gave up goes, not to swap", gives_up, LIMIT }, NO_HINDRANCE },
+	{ { "forks_meanwhile", "fork while memory is paged out", forks_meanwhile, LIMIT }, NO_HINDRANCE },
+	{ { "is_limited", "memory.swap.max: no page more", is_limited, LIMIT }, SOME_SWAP_MAX },
+	{ { "is_refused", "memory.swap.max=0: nothing goes", is_refused, LIMIT }, NO_SWAP_MAX },
+	{ { "is_refused", "memory.swappiness=0: nothing goes", is_refused, LIMIT }, NO_SWAPPINESS },
+	{ { "is_refused", "memory.charge=commit: nothing goes, for it would not count", is_refused, LIMIT },
+	  ALL_CHARGED },
+	{ { "is_refused", "MEMCTL_PAGEOUT=off: nothing goes", is_refused, LIMIT }, SWITCHED_OFF },
 };
 
 static void hinder(struct stage *s, enum hindrance h)
 {
 	struct segment *seg = &s->ground.seg;
 
-	seg->limits->group[s->group].charge_mode =
-		h == ALL_CHARGED ? CHARGE_COMMIT : CHARGE_RESIDENT;
+	seg->limits->group[s->group].charge_mode = h == ALL_CHARGED ? CHARGE_COMMIT : CHARGE_RESIDENT;
 	if (h == NO_SWAPPINESS)
 		seg->limits->group[s->group].swappiness = 0;
 	if (h == NO_SWAP_MAX)
@@ -336,7 +317,7 @@ static void hinder(struct stage *s, enum hindrance h)
 
 static void play(const struct play *p)
 {
-	char *argv[] = {(char *)(uintptr_t)stage_self(), (char *)(uintptr_t)p->scene.name, NULL};
+	char *argv[] = { (char *)(uintptr_t)stage_self(), (char *)(uintptr_t)p->scene.name, NULL };
 	struct stage s;
 	bool good;
 
@@ -344,9 +325,7 @@ static void play(const struct play *p)
 	hinder(&s, p->hindrance);
 	good = stage_wait(stage_start(&s, argv, NULL)) == 0;
 	good = stage_is_empty(&s) && good;
-	good = pool_usage(mc_load_full(&pool_of(&s.ground.seg, RESOURCE_SWAP, GROUP_ROOT)->word)) ==
-		       0 &&
-	       good;
+	good = pool_usage(mc_load_full(&pool_of(&s.ground.seg, RESOURCE_SWAP, GROUP_ROOT)->word)) == 0 && good;
 	tap_ok(good, "%s", p->scene.sentence);
 	stage_down(&s);
 }
@@ -354,7 +333,7 @@ static void play(const struct play *p)
 /* Again, with swap. */
 static void start_with_swap(void)
 {
-	char *again[] = {(char *)(uintptr_t)WITH_SWAP, (char *)(uintptr_t)stage_self(), NULL};
+	char *again[] = { (char *)(uintptr_t)WITH_SWAP, (char *)(uintptr_t)stage_self(), NULL };
 
 	execv(WITH_SWAP, again);
 	ground_bail("%s: %s", WITH_SWAP, strerror(errno));

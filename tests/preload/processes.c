@@ -21,7 +21,6 @@
 #define PAGE 4096
 #define BUSY_THREADS 8
 
-
 static void *map(size_t pages)
 {
 	void *p = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -126,8 +125,7 @@ static void *be_busy(void *arg)
 		free(slot[r % 64]);
 		slot[r % 64] = malloc(r >> 20 & 0xffff);
 		if (r >> 58 == 0) {
-			void *p = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE,
-				       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			void *p = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 			munmap(p, 8 * PAGE);
 		}
@@ -260,19 +258,47 @@ static void exec_in(enum way way)
 
 	snprintf(dir, sizeof(dir), "%.*s", (int)(base - 1 - self), self);
 	switch (way) {
-	case EXECVE: execve(self, argv, environ); break;
-	case EXECV: execv(self, argv); break;
-	case EXECVP: setenv("PATH", dir, 1); execvp(base, argv); break;
-	case EXECVPE: setenv("PATH", dir, 1); execvpe(base, argv, environ); break;
-	case EXECL: execl(self, self, name, (char *)NULL); break;
-	case EXECLP: setenv("PATH", dir, 1); execlp(base, base, name, (char *)NULL); break;
-	case EXECLE: execle(self, self, name, (char *)NULL, nothing); break;
-	case FEXECVE: fexecve(fd, argv, environ); break;
-	case EXECVEAT: execveat(open(dir, O_RDONLY | O_CLOEXEC), base, argv, environ, 0); break;
-	case EXECVEAT_FD: execveat(fd, "", argv, environ, AT_EMPTY_PATH); break;
-	case SCRIPT: execl(script, script, (char *)NULL); break;
-	case BARE: execve(self, argv, nothing); break;
-	default: break;
+	case EXECVE:
+		execve(self, argv, environ);
+		break;
+	case EXECV:
+		execv(self, argv);
+		break;
+	case EXECVP:
+		setenv("PATH", dir, 1);
+		execvp(base, argv);
+		break;
+	case EXECVPE:
+		setenv("PATH", dir, 1);
+		execvpe(base, argv, environ);
+		break;
+	case EXECL:
+		execl(self, self, name, (char *)NULL);
+		break;
+	case EXECLP:
+		setenv("PATH", dir, 1);
+		execlp(base, base, name, (char *)NULL);
+		break;
+	case EXECLE:
+		execle(self, self, name, (char *)NULL, nothing);
+		break;
+	case FEXECVE:
+		fexecve(fd, argv, environ);
+		break;
+	case EXECVEAT:
+		execveat(open(dir, O_RDONLY | O_CLOEXEC), base, argv, environ, 0);
+		break;
+	case EXECVEAT_FD:
+		execveat(fd, "", argv, environ, AT_EMPTY_PATH);
+		break;
+	case SCRIPT:
+		execl(script, script, (char *)NULL);
+		break;
+	case BARE:
+		execve(self, argv, nothing);
+		break;
+	default:
+		break;
 	}
 	_exit(126);
 }
@@ -398,7 +424,8 @@ static bool make(const char *command)
 
 	snprintf(line, sizeof(line),
 		 "cd %s && { [ -e c.c ] || printf '#include <unistd.h>\\nint main(void) { char c; "
-		 "return read(0, &c, 1) != 0; }\\n' > c.c; } && { %s; } > log 2>&1", made, command);
+		 "return read(0, &c, 1) != 0; }\\n' > c.c; } && { %s; } > log 2>&1",
+		 made, command);
 	return system(line) == 0;
 }
 

@@ -631,7 +631,7 @@ static const struct scene hidden[] = {
 /* Without a daemon that would look. */
 static void is_counted_at_the_start(void)
 {
-	char *argv[] = { (char *)(uintptr_t)stage_self(), (char *)(uintptr_t)"starts_counted", NULL };
+	char *argv[] = { (char *)(uintptr_t)stage_self(), (char *)(uintptr_t) "starts_counted", NULL };
 	struct stage s;
 
 	stage_up(&s, STAGE_MIB(64));
@@ -641,14 +641,18 @@ static void is_counted_at_the_start(void)
 }
 
 static const struct scene scenes[] = {
-	{ "comes_and_goes", "the helper comes with what it can give, and goes before fork, setgid and prctl", comes_and_goes, 0 },
-	{ "is_alone_after_fork", "who forks is alone right afterwards, and has a helper when it waits", is_alone_after_fork, 0 },
-	{ "stays_away_from_the_linker", "no helper is made where the dynamic linker frees", stays_away_from_the_linker, 0 },
+	{ "comes_and_goes", "the helper comes with what it can give, and goes before fork, setgid and prctl",
+	  comes_and_goes, 0 },
+	{ "is_alone_after_fork", "who forks is alone right afterwards, and has a helper when it waits",
+	  is_alone_after_fork, 0 },
+	{ "stays_away_from_the_linker", "no helper is made where the dynamic linker frees", stays_away_from_the_linker,
+	  0 },
 	{ "unshares", "unshare finds one thread", unshares, 0 },
 	{ "is_off", "MEMCTL_HELPER=off: there is none", is_off, 0 },
 	{ "main_ends_first", "a process ends though its first thread ended before the last", main_ends_first, 0 },
 	{ "gives_when_asked", "who is asked gives, and counts it", gives_when_asked, 0 },
-	{ "takes_from_relatives", "malloc gets what an idle relative does not use", takes_from_relatives, STAGE_MIB(64) },
+	{ "takes_from_relatives", "malloc gets what an idle relative does not use", takes_from_relatives,
+	  STAGE_MIB(64) },
 	{ "takes_from_the_deaf", "malloc gets what a busy relative without a helper does not use", takes_from_the_deaf,
 	  STAGE_MIB(64) },
 	{ "flushes_caches", "what other threads have cached is given back", flushes_caches, 0 },

@@ -564,7 +564,10 @@ static const struct live_scene scenes[] = {
 	{ "stacks", "stacks that the C library makes", stacks, { NULL } },
 	{ "locked", "mlock and its kin: shown as pinned", locked, { NULL } },
 	{ "switches", "memory.charge changed back and forth under a running program", switches, { NULL } },
-	{ "overruns", "memory.max overrun by touching: noticed, counted, refused from then on", overruns, { "memory.max=64M" } },
+	{ "overruns",
+	  "memory.max overrun by touching: noticed, counted, refused from then on",
+	  overruns,
+	  { "memory.max=64M" } },
 	{ "creeps", "memory.max cannot be overrun by many mappings, each touched", creeps, { "memory.max=64M" } },
 };
 

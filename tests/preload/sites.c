@@ -58,8 +58,8 @@ static void begin(void)
 static void judge(const char *what, unsigned long at_least)
 {
 	(void)tap_ok(different == 0 && unfinished == 0 && stacks > 0 && frames >= at_least * stacks,
-		     "%s: %lu stacks of %lu frames in all, %lu not libunwind's, %lu not to the end", what, stacks, frames,
-		     different, unfinished);
+		     "%s: %lu stacks of %lu frames in all, %lu not libunwind's, %lu not to the end", what, stacks,
+		     frames, different, unfinished);
 }
 
 /* ---- shapes of functions ---------------------------------------------------------------------------------- */
@@ -149,7 +149,10 @@ static void forget(void)
 static void by_frame_pointer(void)
 {
 	uint64_t stack[16] = { 0 };
-	struct walk w = { .cache = &cache, .pc = 5000, .sp = (uint64_t)&stack[0], .fp = (uint64_t)&stack[4],
+	struct walk w = { .cache = &cache,
+			  .pc = 5000,
+			  .sp = (uint64_t)&stack[0],
+			  .fp = (uint64_t)&stack[4],
 			  .top = (uint64_t)&stack[15] };
 
 	stack[4] = (uint64_t)&stack[8];

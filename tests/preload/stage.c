@@ -252,8 +252,7 @@ static uint32_t find(pid_t pid)
 	const struct segment *seg = stage_segment();
 
 	for (uint32_t i = 0; i < member_mark(seg); i++)
-		if (member_is_present(seg, i) &&
-		    member_pid(mc_load_full(&member_of(seg, i)->state)) == (uint32_t)pid)
+		if (member_is_present(seg, i) && member_pid(mc_load_full(&member_of(seg, i)->state)) == (uint32_t)pid)
 			return i;
 	return MEMBER_NIL;
 }
@@ -285,7 +284,8 @@ void expect_at(bool good, int line, const char *text)
 	int saved = errno;
 
 	if (!good)
-		complain(buf, (size_t)snprintf(buf, sizeof(buf), "# line %d: not: %.200s (errno %d)\n", line, text, saved));
+		complain(buf,
+			 (size_t)snprintf(buf, sizeof(buf), "# line %d: not: %.200s (errno %d)\n", line, text, saved));
 	errno = saved;
 }
 

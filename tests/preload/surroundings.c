@@ -200,7 +200,8 @@ static int opens_libraries(int argc, char *argv[])
 static const char library_source[] =
 	"#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <stdlib.h>\n#include <string.h>\n#include <sys/mman.h>\n"
 	"int seen; static char *early;\n"
-	"void *mmap(void *a, size_t n, int p, int f, int d, off_t o)\n{ static void *(*next)(void *, size_t, int, int, int, off_t);\n"
+	"void *mmap(void *a, size_t n, int p, int f, int d, off_t o)\n{ static void *(*next)(void *, size_t, int, int, "
+	"int, off_t);\n"
 	"seen++; if (!next) *(void **)&next = dlsym(RTLD_NEXT, \"mmap\"); return next(a, n, p, f, d, o); }\n"
 	"__attribute__((constructor)) static void init(void) { early = malloc(100000); memset(early, 1, 100000); }\n"
 	"__attribute__((destructor)) static void fini(void) { free(early); }\n";
@@ -334,7 +335,8 @@ static void check_reasons(void)
 			  "the runtime directory");
 	if (geteuid() == 0)
 		check_unaccounted("d=$(mktemp -d); chown 1 $d; MEMCTL_DIR=$d LD_PRELOAD=$L /bin/echo hello 2>&1; "
-				  "rmdir $d", "the runtime directory");
+				  "rmdir $d",
+				  "the runtime directory");
 }
 
 int main(int argc, char *argv[])

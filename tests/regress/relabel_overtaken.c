@@ -59,8 +59,8 @@ int main(void)
 	tap_ok(ground_usage(&g, to) == 100 && ground_usage(&g, from) == 0 && ground_consistent(&g),
 	       "what is left has moved");
 	move_to(from, exec_meanwhile, &other);
-	tap_ok(account_meta_group(mc_load_full(&account_of(&g.seg, member_account_at(&g.seg, member.member, 0))->meta)) ==
-		       other,
+	tap_ok(account_meta_group(
+		       mc_load_full(&account_of(&g.seg, member_account_at(&g.seg, member.member, 0))->meta)) == other,
 	       "an account that was claimed anew is left alone");
 	ground_down(&g);
 	return tap_end();

@@ -38,7 +38,7 @@ static struct shared {
 	_Atomic bool quit;
 	_Atomic uint32_t checks_failed, lost;
 	_Atomic uint64_t ops, refused, recounts, execs;
-} *shared;
+} * shared;
 
 static struct {
 	uint64_t kills, stops, moves, made, removed, daemons, lingering;
@@ -85,7 +85,8 @@ static void work(uint64_t *seed, int64_t *mine)
 		mine[slot] -= (int64_t)n;
 		me.held[slot] -= (int64_t)n;
 	} else if ((dice >> 41) % 16 == 0 &&
-		   group_is_within(&me.seg, account_meta_group(mc_load_full(&account_of(&me.seg, account)->meta)), forced_top)) {
+		   group_is_within(&me.seg, account_meta_group(mc_load_full(&account_of(&me.seg, account)->meta)),
+				   forced_top)) {
 		charge_force(&me.by, account, n, OVER_CREDIT);
 		mine[slot] += (int64_t)n;
 		me.held[slot] += (int64_t)n;
@@ -425,10 +426,9 @@ int main(int argc, char **argv)
 	printf("%llu operations, %llu refused, %llu recounts, %llu execs; %llu kills, %llu stops, %llu limits,"
 	       " %llu groups made, %llu removed, %llu daemons died\n",
 	       (unsigned long long)shared->ops, (unsigned long long)shared->refused,
-	       (unsigned long long)shared->recounts, (unsigned long long)shared->execs,
-	       (unsigned long long)did.kills, (unsigned long long)did.stops, (unsigned long long)did.moves,
-	       (unsigned long long)did.made, (unsigned long long)did.removed,
-	       (unsigned long long)did.daemons);
+	       (unsigned long long)shared->recounts, (unsigned long long)shared->execs, (unsigned long long)did.kills,
+	       (unsigned long long)did.stops, (unsigned long long)did.moves, (unsigned long long)did.made,
+	       (unsigned long long)did.removed, (unsigned long long)did.daemons);
 	ok = account_for_it(held, ended);
 	ground_down(&g);
 	return !ok;

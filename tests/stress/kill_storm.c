@@ -24,12 +24,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define AT_ONCE 10	/* members, without their children */
-#define AT_MOST 24	/* with them */
-#define FORKS "2"	/* of a member; children have none: refused ones would get ever more */
-#define ROUND 500	/* deaths between two looks at an empty segment */
+#define AT_ONCE 10 /* members, without their children */
+#define AT_MOST 24 /* with them */
+#define FORKS "2"  /* of a member; children have none: refused ones would get ever more */
+#define ROUND 500  /* deaths between two looks at an empty segment */
 #define FROZEN_MAX 4
-#define LIFE 300	/* seconds; should the storm itself be killed */
+#define LIFE 300 /* seconds; should the storm itself be killed */
 
 static const char *const groups[] = { "/storm", "/storm/in", "/storm/in/most" };
 
@@ -84,7 +84,7 @@ static void map(int i, uint64_t r)
 	piece[i].size = (1 + r % 64) << 12;
 	piece[i].is_mapping = true;
 	piece[i].at = mmap(NULL, piece[i].size, r >> 10 & 1 ? PROT_READ | PROT_WRITE : PROT_NONE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (piece[i].at == MAP_FAILED)
 		piece[i].at = NULL;
 	else if (r >> 10 & 1)

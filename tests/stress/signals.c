@@ -69,10 +69,10 @@ static void is_mark(int line)
 	errno = MARK;
 }
 
-#define must(good)                                                          \
-	do {                                                                \
-		if (!(good) && atomic_fetch_add(&wrong, 1) < 10)            \
-			expect_at(false, __LINE__, #good);                  \
+#define must(good) \
+	do { \
+		if (!(good) && atomic_fetch_add(&wrong, 1) < 10) \
+			expect_at(false, __LINE__, #good); \
 	} while (0)
 
 /* ---- what is done ----------------------------------------------------------------------------------------- */
@@ -384,8 +384,14 @@ static int resident(int argc, char *argv[])
 }
 
 static const struct live_scene scenes[] = {
-	{ "committed", "signals among mappings and malloc, memory.charge=commit: exact", committed, { "memory.charge=commit" } },
-	{ "resident", "signals among mappings and malloc, memory.charge=resident: as the kernel counts", resident, { NULL } },
+	{ "committed",
+	  "signals among mappings and malloc, memory.charge=commit: exact",
+	  committed,
+	  { "memory.charge=commit" } },
+	{ "resident",
+	  "signals among mappings and malloc, memory.charge=resident: as the kernel counts",
+	  resident,
+	  { NULL } },
 };
 
 int main(int argc, char *argv[])

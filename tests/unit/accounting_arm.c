@@ -55,7 +55,10 @@ static void note(void *arg, uint16_t group)
 
 	mark_clear(&g.seg, *why, group);
 	(void)snprintf(text, sizeof(text), "%s%s", *taken ? " " : "",
-		       group == top ? "top" : group == leaf ? "leaf" : group == GROUP_ROOT ? "/" : "?");
+		       group == top	     ? "top"
+		       : group == leaf	     ? "leaf"
+		       : group == GROUP_ROOT ? "/"
+					     : "?");
 	(void)strcat(taken, text);
 }
 

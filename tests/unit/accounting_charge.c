@@ -336,8 +336,8 @@ static void what_is_below_a_new_limit_stays_below(void **state)
 		seen = ground_usage(&g, a);
 		for (int k = 0; seen <= max && k < 20; k++)
 			if (ground_held(&g, p.account) > max)
-				fail_msg("%llu held above %llu", (unsigned long long)
-					 ground_held(&g, p.account), (unsigned long long)max);
+				fail_msg("%llu held above %llu", (unsigned long long)ground_held(&g, p.account),
+					 (unsigned long long)max);
 	}
 	m.end = true;
 	pthread_join(charger, NULL);

@@ -222,16 +222,33 @@ struct deed {
 	bool slow;    /* takes a thousand steps: death or an intruder, not both */
 };
 
-#define DEED(f) { #f, f, false, false }
-#define DAEMONS(f) { #f, f, true, false }
+#define DEED(f) \
+	{ \
+#f, f, false, false \
+	}
+#define DAEMONS(f) \
+	{ \
+#f, f, true, false \
+	}
 static const struct deed deeds[] = {
-	DEED(charge_small),    DEED(charge_big),	DEED(charge_with_drain),
-	DEED(charge_too_much), DEED(charge_forced),	DEED(uncharge_big),
-	DEED(uncharge_small),  DEED(drain),		DEED(count_again),
-	DEED(exec_in_place),   DEED(exec_in_slow_path), DEED(join_another),
-	DEED(take_over_from_r), DEED(take_over_too_much),
-	DAEMONS(settle_r),     DAEMONS(settle_r_in_slow_path),
-	DAEMONS(make_and_remove_a_group), DAEMONS(lower_max),
+	DEED(charge_small),
+	DEED(charge_big),
+	DEED(charge_with_drain),
+	DEED(charge_too_much),
+	DEED(charge_forced),
+	DEED(uncharge_big),
+	DEED(uncharge_small),
+	DEED(drain),
+	DEED(count_again),
+	DEED(exec_in_place),
+	DEED(exec_in_slow_path),
+	DEED(join_another),
+	DEED(take_over_from_r),
+	DEED(take_over_too_much),
+	DAEMONS(settle_r),
+	DAEMONS(settle_r_in_slow_path),
+	DAEMONS(make_and_remove_a_group),
+	DAEMONS(lower_max),
 	{ "reuse_the_group_of_r", reuse_the_group_of_r, true, true },
 };
 #define DEEDS (sizeof(deeds) / sizeof(deeds[0]))
@@ -252,9 +269,8 @@ static struct {
 static void say_where(int sig)
 {
 	char text[256];
-	int n = snprintf(text, sizeof(text), "# hangs: %s, %s at step %u, death at %u, last step %s\n",
-			 run.deed->name, run.intruder ? run.intruder->name : "nobody", run.intrude_at,
-			 run.die_at, run.step);
+	int n = snprintf(text, sizeof(text), "# hangs: %s, %s at step %u, death at %u, last step %s\n", run.deed->name,
+			 run.intruder ? run.intruder->name : "nobody", run.intrude_at, run.die_at, run.step);
 
 	(void)sig;
 	(void)!write(STDOUT_FILENO, text, (size_t)n);

@@ -344,7 +344,7 @@ static void who_keeps_no_more_gives_no_more(void **state)
 static struct race {
 	mc_word32 over;
 	mc_word32 tries, got; /* of those who are not descendants */
-} *race;
+} * race;
 
 /* Not of the keeper: takes whatever is free at any moment. */
 static void hammer(struct party *p)

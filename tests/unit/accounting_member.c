@@ -58,7 +58,8 @@ static void joining_fills_the_slot(void **state)
 	assert_int_equal(mc_load_full(&m->asked), b);
 	assert_int_equal(mc_load_full(&m->open), 0);
 	assert_string_equal(m->comm, "a very long nam");
-	assert_int_equal(account_meta_group(mc_load_full(&account_of(&g.seg, member_account_at(&g.seg, slot, 0))->meta)), b);
+	assert_int_equal(
+		account_meta_group(mc_load_full(&account_of(&g.seg, member_account_at(&g.seg, slot, 0))->meta)), b);
 	assert_int_not_equal(bell_read(&g.seg), bell);
 	assert_int_not_equal(mc_load_full(&g.seg.counters->header.members_changed), changed);
 	assert_true(member_is_present(&g.seg, slot));
@@ -246,7 +247,8 @@ static void fifteen_and_no_more(void **state)
 	(void)state;
 	for (int i = 1; i < MEMBER_ACCOUNTS_MAX; i++) {
 		snprintf(path, sizeof(path), "/x%d", i);
-		assert_int_equal(member_account(&g.seg, p.member, RESOURCE_MEMORY, ground_group(&g, path, PAGES_MAX)), i);
+		assert_int_equal(member_account(&g.seg, p.member, RESOURCE_MEMORY, ground_group(&g, path, PAGES_MAX)),
+				 i);
 	}
 	assert_int_equal(member_account(&g.seg, p.member, RESOURCE_SWAP, a), -ENOSPC);
 	assert_int_equal(member_account(&g.seg, p.member, RESOURCE_MEMORY, a), 0);
@@ -325,8 +327,10 @@ static void what_is_held_when_freed_is_nobodys(void **state)
 static void held_is_the_sum_of_its_accounts_of_a_resource(void **state)
 {
 	struct party p = ground_join(&g, a);
-	uint32_t in_b = member_account_at(&g.seg, p.member, (unsigned)member_account(&g.seg, p.member, RESOURCE_MEMORY, b));
-	uint32_t swap = member_account_at(&g.seg, p.member, (unsigned)member_account(&g.seg, p.member, RESOURCE_SWAP, a));
+	uint32_t in_b =
+		member_account_at(&g.seg, p.member, (unsigned)member_account(&g.seg, p.member, RESOURCE_MEMORY, b));
+	uint32_t swap =
+		member_account_at(&g.seg, p.member, (unsigned)member_account(&g.seg, p.member, RESOURCE_SWAP, a));
 
 	(void)state;
 	assert_int_equal(charge_try(&p.by, p.account, 5, NULL), 0);

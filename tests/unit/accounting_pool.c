@@ -323,9 +323,8 @@ static void a_new_pool_joins_the_epoch_unless_a_recount_is_on(void **state)
 
 static void recount_begins(void *epoch_then)
 {
-	mc_store_full(&g.seg.counters->header.epoch[RESOURCE_MEMORY],
-		      EPOCH_RECOUNTING | *(uint64_t *)epoch_then);
-	mc_store_full(&ground_pool(&g, a)->word, POOL_BUSY | pool_word((uint32_t)*(uint64_t *)epoch_then, 0));
+	mc_store_full(&g.seg.counters->header.epoch[RESOURCE_MEMORY], EPOCH_RECOUNTING | *(uint64_t *)epoch_then);
+	mc_store_full(&ground_pool(&g, a)->word, POOL_BUSY | pool_word((uint32_t) * (uint64_t *)epoch_then, 0));
 }
 
 static void a_recount_that_begins_in_between_is_seen(void **state)

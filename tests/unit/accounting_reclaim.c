@@ -138,7 +138,8 @@ static void large_requests_leave_the_last_room(void **state)
 	(void)state;
 	ground_set_max(&g, a, max);
 	assert_int_equal(charge_room_to_unwind(&g.seg, RESOURCE_MEMORY, a), max / UNWIND_PART);
-	assert_int_equal(charge_try_as(&in_a.by, in_a.account, max - max / UNWIND_PART + 1, CHARGE_LARGE, NULL), -ENOMEM);
+	assert_int_equal(charge_try_as(&in_a.by, in_a.account, max - max / UNWIND_PART + 1, CHARGE_LARGE, NULL),
+			 -ENOMEM);
 	assert_false(charge_has_room_large(&in_a.by, in_a.account, max - max / UNWIND_PART + 1));
 	assert_int_equal(charge_try_as(&in_a.by, in_a.account, max - max / UNWIND_PART, CHARGE_LARGE, NULL), 0);
 	assert_int_equal(charge_try(&in_a.by, in_a.account, max / UNWIND_PART, NULL), 0);

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FIRST     "cuda/GPU-00000000-0000-0000-0000-000000000001/vram"
-#define SECOND    "cuda/GPU-00000000-0000-0000-0000-000000000002/vram"
+#define FIRST "cuda/GPU-00000000-0000-0000-0000-000000000001/vram"
+#define SECOND "cuda/GPU-00000000-0000-0000-0000-000000000002/vram"
 #define MIB_UNITS (1048576u / REGION_UNIT)
 
 static struct ground ground;
@@ -73,8 +73,7 @@ static void one_device_has_one_region(void **state)
 
 static void people_may_use_other_names(void **state)
 {
-	unsigned first = have(FIRST, "0000:02:00.0"), second = have(SECOND, "0000:01:00.0"),
-		 found = 0;
+	unsigned first = have(FIRST, "0000:02:00.0"), second = have(SECOND, "0000:01:00.0"), found = 0;
 
 	(void)state;
 	assert_int_equal(region_find_alias(&ground.seg, "gpu0", &found), 0);
@@ -85,9 +84,7 @@ static void people_may_use_other_names(void **state)
 	assert_int_equal(region_find_alias(&ground.seg, "gpu01", &found), -ENODEV);
 	assert_int_equal(region_find_alias(&ground.seg, "0000:02:00.0", &found), 0);
 	assert_int_equal(found, first);
-	assert_int_equal(
-		region_find_alias(&ground.seg, "GPU-00000000-0000-0000-0000-000000000002", &found),
-		0);
+	assert_int_equal(region_find_alias(&ground.seg, "GPU-00000000-0000-0000-0000-000000000002", &found), 0);
 	assert_int_equal(found, second);
 	assert_int_equal(region_find_alias(&ground.seg, "GPU-0000", &found), -ENODEV);
 }
@@ -101,8 +98,7 @@ static void all_holds_for_those_to_come(void **state)
 	mc_store_full(&ground.seg.limits->limits[all][group].max, 77);
 	first = have(FIRST, "");
 	assert_int_equal(pool_max(&ground.seg, first, group), 77);
-	assert_true(pool_max(&ground.seg, first, ground_group(&ground, "/later", PAGES_MAX)) >=
-		    PAGES_MAX);
+	assert_true(pool_max(&ground.seg, first, ground_group(&ground, "/later", PAGES_MAX)) >= PAGES_MAX);
 	assert_int_equal(region_next(&ground.seg, 0), first);
 	assert_int_equal(region_next(&ground.seg, first + 1), RESOURCES_MAX);
 }
@@ -208,8 +204,7 @@ static void large_pieces_stay_in_stock(void **state)
 	assert_int_equal(ground_held(&ground, account), 0);
 	assert_int_equal(ground_stock(&ground, account), MIB_UNITS);
 	mc_store_full(&ground.seg.limits->limits[region][group].max, 2 * MIB_UNITS);
-	assert_int_equal(charge_try(&p.by, account, 2 * MIB_UNITS, NULL),
-			 0); /* the stock is part of it */
+	assert_int_equal(charge_try(&p.by, account, 2 * MIB_UNITS, NULL), 0); /* the stock is part of it */
 	charge_uncharge_keeping(&p.by, account, MIB_UNITS, 2048);
 	assert_int_equal(ground_stock(&ground, account), 0); /* a limit is near */
 	charge_uncharge(&p.by, account, MIB_UNITS);
@@ -225,8 +220,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(there_is_an_end, up, down),
 		cmocka_unit_test_setup_teardown(a_dead_member_gives_back, up, down),
 		cmocka_unit_test_setup_teardown(who_maps_less_settles_all, up, down),
-		cmocka_unit_test_setup_teardown(what_cannot_be_mapped_is_left_to_the_daemon, up,
-						down),
+		cmocka_unit_test_setup_teardown(what_cannot_be_mapped_is_left_to_the_daemon, up, down),
 		cmocka_unit_test_setup_teardown(large_pieces_stay_in_stock, up, down),
 	};
 

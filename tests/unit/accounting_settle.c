@@ -11,8 +11,8 @@
 
 static struct ground g;
 static uint16_t a, ab, b;
-static struct actor self; /* the daemon */
-static struct party p;	  /* in ab */
+static struct actor self;  /* the daemon */
+static struct party p;	   /* in ab */
 static struct party other; /* in b; holds 500 all the time */
 
 static int up(void **state)
@@ -257,7 +257,8 @@ static void exec_stays_where_the_daemon_put_it(void **state)
 	mc_store_full(&m->group, b);
 	assert_int_equal(settle_exec(&g.seg, p.member, ab, "same"), 0);
 	assert_int_equal(mc_load_full(&m->group), b);
-	assert_int_equal(account_meta_group(mc_load_full(&account_of(&g.seg, member_account_at(&g.seg, p.member, 0))->meta)), b);
+	assert_int_equal(
+		account_meta_group(mc_load_full(&account_of(&g.seg, member_account_at(&g.seg, p.member, 0))->meta)), b);
 	assert_int_equal(settle_exec(&g.seg, p.member, a, "another"), 0);
 	assert_int_equal(mc_load_full(&m->group), a);
 	assert_int_equal(mc_load_full(&m->asked), a);

@@ -234,7 +234,8 @@ static void a_drain_takes_what_lies_below_and_nothing_else(void **state)
 	struct party in_a = ground_join(&g, a);
 	struct party outside = ground_join(&g, other);
 	struct actor daemon = ground_daemon(&g);
-	uint32_t swap = member_account_at(&g.seg, p.member, (unsigned)member_account(&g.seg, p.member, RESOURCE_SWAP, abc));
+	uint32_t swap =
+		member_account_at(&g.seg, p.member, (unsigned)member_account(&g.seg, p.member, RESOURCE_SWAP, abc));
 
 	(void)state;
 	assert_int_equal(charge_try(&p.by, p.account, 5, NULL), 0);

@@ -178,8 +178,7 @@ static void a_slot_is_used_again_only_after_a_recount(void **state)
 		if (freed_in[a] != UINT64_MAX) {
 			reused++;
 			assert_int_not_equal(mc_load_full(epoch), freed_in[a]);
-			assert_int_equal(pool_epoch(mc_load_full(&ground_pool(&g, a)->word)),
-					 mc_load_full(epoch));
+			assert_int_equal(pool_epoch(mc_load_full(&ground_pool(&g, a)->word)), mc_load_full(epoch));
 		}
 		freed_in[a] = mc_load_full(epoch);
 		assert_int_equal(ground_remove_group(&g, a), 0);
@@ -295,8 +294,7 @@ static void a_full_tree_says_so_and_recovers(void **state)
 
 static void leave_open(void)
 {
-	mc_store_full(&g.seg.limits->header.tree_seq,
-		      mc_load_full(&g.seg.limits->header.tree_seq) | 1);
+	mc_store_full(&g.seg.limits->header.tree_seq, mc_load_full(&g.seg.limits->header.tree_seq) | 1);
 }
 
 static void repair_rebuilds_all_links(void **state)

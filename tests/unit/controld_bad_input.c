@@ -10,7 +10,7 @@ static const struct {
 	const char *key, *text, *refused; /* refused: "0", or the name of the error */
 } inputs[] = {
 #define INPUT(key, text, error) { key, text, #error },
-#define V2(key, text, error)	{ key, text, #error },
+#define V2(key, text, error) { key, text, #error },
 #include "tests/unit/bad_input.def"
 #undef INPUT
 #undef V2
@@ -21,9 +21,10 @@ static const struct {
 static const char *answer(const char *op, const char *group, const char *key, const char *text, char *ret_sentence)
 {
 	static char name[32];
-	json_t *request = strcmp(op, "set") ? json_pack("{s:i,s:s,s:s,s:[s]}", "v", 1, "op", op, "group", group, "keys", key)
-					    : json_pack("{s:i,s:s,s:s,s:{s:s}}", "v", 1, "op", op, "group", group,
-							"values", key, text);
+	json_t *request =
+		strcmp(op, "set")
+			? json_pack("{s:i,s:s,s:s,s:[s]}", "v", 1, "op", op, "group", group, "keys", key)
+			: json_pack("{s:i,s:s,s:s,s:{s:s}}", "v", 1, "op", op, "group", group, "values", key, text);
 	static const struct caller caller = { .pid = 1 };
 	char *packet = json_dumps(request, JSON_COMPACT);
 	json_t *reply = fixture_ask_as(&caller, packet, strlen(packet));
@@ -46,7 +47,8 @@ static void expect(const char *op, const char *group, const char *key, const cha
 	const char *name = answer(op, group, key, text, sentence);
 
 	if (strcmp(name ? name : "0", error) != 0)
-		fail_msg("%s %s %s='%s': %s instead of %s: %s", op, group, key, text, name ? name : "0", error, sentence);
+		fail_msg("%s %s %s='%s': %s instead of %s: %s", op, group, key, text, name ? name : "0", error,
+			 sentence);
 	if (name && (!strstr(sentence, key) || strlen(sentence) < strlen(key) + 10))
 		fail_msg("%s %s %s='%s': no sentence: %s", op, group, key, text, sentence);
 }
@@ -98,12 +100,18 @@ static void the_root_has_not_all(void **state)
 	static const struct {
 		const char *key, *text, *refused;
 	} of_root[] = {
-		{ "memory.limit_in_bytes", "1G", "EINVAL" },	  { "memory.limit_in_bytes", "-1", "EINVAL" },
-		{ "memory.memsw.limit_in_bytes", "1G", "EINVAL" }, { "memory.force_empty", "0", "EINVAL" },
-		{ "memory.oom_control", "1", "EINVAL" },	  { "memory.oom_control", "0", "EINVAL" },
-		{ "memory.min", "0", "EINVAL" },		  { "memory.low", "0", "EINVAL" },
-		{ "memory.soft_limit_in_bytes", "-1", "0" },	  { "memory.failcnt", "0", "0" },
-		{ "memory.max_usage_in_bytes", "0", "0" },	  { "memory.reclaim", "0", "0" },
+		{ "memory.limit_in_bytes", "1G", "EINVAL" },
+		{ "memory.limit_in_bytes", "-1", "EINVAL" },
+		{ "memory.memsw.limit_in_bytes", "1G", "EINVAL" },
+		{ "memory.force_empty", "0", "EINVAL" },
+		{ "memory.oom_control", "1", "EINVAL" },
+		{ "memory.oom_control", "0", "EINVAL" },
+		{ "memory.min", "0", "EINVAL" },
+		{ "memory.low", "0", "EINVAL" },
+		{ "memory.soft_limit_in_bytes", "-1", "0" },
+		{ "memory.failcnt", "0", "0" },
+		{ "memory.max_usage_in_bytes", "0", "0" },
+		{ "memory.reclaim", "0", "0" },
 	};
 
 	(void)state;

@@ -21,7 +21,7 @@ static void two_who_wait_are_a_deadlock(void **state)
 	assert_true(deadlock_is(m, 2, 1));
 	assert_false(deadlock_is(m, 1, 1)); /* it waits for whoever has set the limit */
 	assert_false(deadlock_is(m, 2, 0)); /* there is room */
-	m[1].runs = true; /* another thread of it */
+	m[1].runs = true;		    /* another thread of it */
 	assert_false(deadlock_is(m, 2, 1));
 }
 
@@ -43,8 +43,8 @@ static void who_could_make_room_decides(void **state)
 static void an_ancestor_waits_with_its_child(void **state)
 {
 	struct deadlock_member m[] = {
-		{ .pid = 10, .held = 500 },			 /* make */
-		{ .pid = 11, .parent = 10, .held = 500 },	 /* a shell */
+		{ .pid = 10, .held = 500 },		  /* make */
+		{ .pid = 11, .parent = 10, .held = 500 }, /* a shell */
 		{ .pid = 12, .parent = 11, .held = 5, .waits = true },
 		{ .pid = 13, .parent = 10, .held = 5, .waits = true },
 	};

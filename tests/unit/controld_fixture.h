@@ -35,15 +35,15 @@ struct fake_process {
 	uint64_t start_time;
 	enum world_image image;
 	struct world_usage usage;
-	uint64_t gives_back; /* of usage.anon, right after it was measured */
+	uint64_t gives_back;   /* of usage.anon, right after it was measured */
 	uint64_t proportional; /* its part of `anon` */
 	uint64_t faults;
 	uint64_t ran_ns;
 	struct numa_spread spread;
 	int oom_adj;
-	int signal; /* the last that it was sent */
+	int signal;   /* the last that it was sent */
 	bool lingers; /* it does not die of that */
-	int pidfd; /* readable at death; the daemon has copies */
+	int pidfd;    /* readable at death; the daemon has copies */
 	bool no_pidfd;
 };
 
@@ -390,8 +390,7 @@ static inline json_t *fixture_ask(const char *op, const char *more)
 	static const struct caller caller = { .pid = 1 };
 	char packet[4096];
 
-	(void)snprintf(packet, sizeof(packet), "{\"v\":1,\"op\":\"%s\"%s%s}", op, *more ? "," : "",
-		       more);
+	(void)snprintf(packet, sizeof(packet), "{\"v\":1,\"op\":\"%s\"%s%s}", op, *more ? "," : "", more);
 	return fixture_ask_as(&caller, packet, strlen(packet));
 }
 
@@ -401,8 +400,7 @@ static inline json_t *fixture_do(const char *op, const char *more)
 	json_t *reply = fixture_ask(op, more);
 
 	if (!json_is_true(json_object_get(reply, "ok")))
-		print_error("%s %s: %s\n", op, more,
-			    json_string_value(json_object_get(reply, "error")));
+		print_error("%s %s: %s\n", op, more, json_string_value(json_object_get(reply, "error")));
 	assert_true(json_is_true(json_object_get(reply, "ok")));
 	return reply;
 }
@@ -464,9 +462,7 @@ static inline uint32_t fixture_join(const struct fake_process *p, const char *gr
 	uint16_t g;
 
 	assert_int_equal(group_find(seg, group, &g), 0);
-	assert_int_equal(
-		member_join(seg, (uint32_t)p->pid, p->start_time, g, MEMBER_LIVE, "test", &member),
-		0);
+	assert_int_equal(member_join(seg, (uint32_t)p->pid, p->start_time, g, MEMBER_LIVE, "test", &member), 0);
 	return member;
 }
 

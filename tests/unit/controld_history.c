@@ -6,7 +6,7 @@
 
 #define SECOND 1000000000ull
 #define GROUPS 60
-#define TURNS  5500 /* seconds, in each of which every group changes */
+#define TURNS 5500 /* seconds, in each of which every group changes */
 
 static void make_groups(void)
 {
@@ -79,7 +79,7 @@ static void what_falls_off_a_ring_is_kept_more_coarsely(void **state)
 	for (unsigned turn = 0; turn < TURNS; turn++)
 		pass_second(turn);
 	d = measure(GROUPS / 2);
-	assert_in_range(d.fine, 500, 560);  /* 32,768 records of 60 groups */
+	assert_in_range(d.fine, 500, 560);   /* 32,768 records of 60 groups */
 	assert_in_range(d.middle, 240, 280); /* 16,384 */
 	assert_in_range(d.coarse, 2, 10);
 	assert_true(d.first_ns <= begin_ns + 2 * SECOND && d.last_ns == fake_now);

@@ -8,8 +8,7 @@ static void set(const char *group, const char *key, const char *value)
 {
 	char more[512];
 
-	(void)snprintf(more, sizeof(more), "\"group\":\"%s\",\"values\":{\"%s\":%s}", group, key,
-		       value);
+	(void)snprintf(more, sizeof(more), "\"group\":\"%s\",\"values\":{\"%s\":%s}", group, key, value);
 	fixture_drop(fixture_do("set", more));
 }
 
@@ -17,8 +16,7 @@ static void refuse(const char *group, const char *key, const char *value, const 
 {
 	char more[512];
 
-	(void)snprintf(more, sizeof(more), "\"group\":\"%s\",\"values\":{\"%s\":%s}", group, key,
-		       value);
+	(void)snprintf(more, sizeof(more), "\"group\":\"%s\",\"values\":{\"%s\":%s}", group, key, value);
 	fixture_refuse("set", more, name);
 }
 
@@ -165,8 +163,7 @@ static void several_are_set_all_or_none(void **state)
 		       "EINVAL");
 	expect_word("/a", "memory.max", "max");
 	assert_int_equal(fixture_number("/a", "memory.swappiness"), 60);
-	fixture_drop(fixture_do(
-		"set", "\"group\":\"/a\",\"values\":{\"memory.max\":\"1M\",\"memory.high\":0}"));
+	fixture_drop(fixture_do("set", "\"group\":\"/a\",\"values\":{\"memory.max\":\"1M\",\"memory.high\":0}"));
 	assert_int_equal(fixture_number("/a", "memory.max"), 1 << 20);
 	assert_int_equal(fixture_number("/a", "memory.high"), 0);
 	fixture_refuse("create", "\"group\":\"/b\",\"values\":{\"memory.max\":\"no\"}", "EINVAL");
@@ -225,7 +222,7 @@ static void resets_reset(void **state)
 static void stat_begins_as_promised(void **state)
 {
 	static const char *const first[] = { "committed", "anon",   "heap", "file",    "shmem",
-					     "stack",     "pinned", "swap", "observed" };
+					     "stack",	  "pinned", "swap", "observed" };
 	json_t *table = fixture_get("/", "memory.stat");
 	void *row = json_object_iter(table);
 

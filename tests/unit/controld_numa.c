@@ -25,7 +25,8 @@ static const struct {
 	{ "7ffc0a3e2000 interleave:0-1 stack anon=4 dirty=4 N0=2 N1=2 kernelpagesize_kB=4\n", 2, 2, 0 },
 	{ "7f0000000000 default anon=2 dirty=2 N1=2 kernelpagesize_kB=2048\n", 0, 1024, 0 }, /* huge pages */
 	{ "7f5c3fe00000 default file=/usr/lib/libc.so.6 mapped=300 N0=300 kernelpagesize_kB=4\n", 0, 0, 0 },
-	{ "7f5c3fe00000 default file=/usr/lib/libc.so.6 anon=10 dirty=10 mapped=40 N0=20 N1=20 kernelpagesize_kB=4\n", 5, 5, 0 },
+	{ "7f5c3fe00000 default file=/usr/lib/libc.so.6 anon=10 dirty=10 mapped=40 N0=20 N1=20 kernelpagesize_kB=4\n",
+	  5, 5, 0 },
 	{ "7f5c3fe00000 default file=/tmp/N1=7\\040N0=8 anon=1 dirty=1 N0=1 kernelpagesize_kB=4\n", 1, 0, 0 },
 	{ "7f5c3fe00000 default\n", 0, 0, 0 },
 	{ "7f5c3fe00000 default anon=5 dirty=5 N99=5 kernelpagesize_kB=4\n", 0, 0, 0 }, /* more than we know of */
@@ -49,11 +50,11 @@ static void mappings_are_read(void **state)
 static void nodes_are_read(void **state)
 {
 	static const char *const lines[] = {
-		"Node 1 MemTotal:       24684092 kB\n",    "Node 1 MemFree:        22759824 kB\n",
-		"Node 1 MemUsed:         1924268 kB\n",    "Node 1 Active:           613212 kB\n",
-		"Node 1 Inactive:         400000 kB\n",    "Node 1 Active(anon):      13212 kB\n",
-		"Node 1 Inactive(anon):        0 kB\n",    "Node 1 Active(file):     600000 kB\n",
-		"Node 1 Inactive(file):   400000 kB\n",    "Node 1 SReclaimable:      40000 kB\n",
+		"Node 1 MemTotal:       24684092 kB\n", "Node 1 MemFree:        22759824 kB\n",
+		"Node 1 MemUsed:         1924268 kB\n", "Node 1 Active:           613212 kB\n",
+		"Node 1 Inactive:         400000 kB\n", "Node 1 Active(anon):      13212 kB\n",
+		"Node 1 Inactive(anon):        0 kB\n", "Node 1 Active(file):     600000 kB\n",
+		"Node 1 Inactive(file):   400000 kB\n", "Node 1 SReclaimable:      40000 kB\n",
 	};
 	struct numa_node node = { 0 };
 

@@ -21,8 +21,9 @@ static uint32_t add_observed(const char *group, pid_t pid)
 	uint16_t number;
 
 	assert_int_equal(group_find(&fixture.served->seg, group, &number), 0);
-	assert_int_equal(member_join(&fixture.served->seg, (uint32_t)pid, (uint64_t)pid, number, MEMBER_OBSERVED, "static",
-				     &member), 0);
+	assert_int_equal(member_join(&fixture.served->seg, (uint32_t)pid, (uint64_t)pid, number, MEMBER_OBSERVED,
+				     "static", &member),
+			 0);
 	p->image = IMAGE_BARE;
 	return member;
 }

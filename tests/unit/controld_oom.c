@@ -78,11 +78,8 @@ static void the_largest_of_the_subtree_goes(void **state)
 {
 	struct ward w = open_ward();
 	struct oom_candidate c[] = {
-		candidate(10, w.b, 500, 0),
-		candidate(11, w.c, 700, 0),
-		candidate(12, w.d, 9000, 0),
-		candidate(13, w.a, 600, 0),
-		candidate(14, GROUP_ROOT, 8000, 0),
+		candidate(10, w.b, 500, 0), candidate(11, w.c, 700, 0),		candidate(12, w.d, 9000, 0),
+		candidate(13, w.a, 600, 0), candidate(14, GROUP_ROOT, 8000, 0),
 	};
 	uint32_t i = 99;
 

@@ -23,18 +23,18 @@ static void the_formula(void **state)
 		unsigned percent;
 		enum pressure_level level;
 	} of[] = {
-		{ 512, 205, 59, LOW },	    /* 717 - 287 = 430 of 717 */
-		{ 512, 204, 60, MEDIUM },   /* 716 - 285 = 431 of 716 */
-		{ 512, 26, 94, MEDIUM },    /* 538 - 27 = 511 of 538 */
-		{ 512, 25, 95, CRITICAL },  /* 537 - 26 = 511 of 537 */
+		{ 512, 205, 59, LOW },	   /* 717 - 287 = 430 of 717 */
+		{ 512, 204, 60, MEDIUM },  /* 716 - 285 = 431 of 716 */
+		{ 512, 26, 94, MEDIUM },   /* 538 - 27 = 511 of 538 */
+		{ 512, 25, 95, CRITICAL }, /* 537 - 26 = 511 of 537 */
 		{ 512, 0, 100, CRITICAL },
 		{ 512, 512, 0, LOW },
-		{ 512, 600, 0, LOW },	    /* other things came back too */
-		{ 512, 511, 0, LOW },	    /* 1023 - 1021 = 2 of 1023 */
+		{ 512, 600, 0, LOW }, /* other things came back too */
+		{ 512, 511, 0, LOW }, /* 1023 - 1021 = 2 of 1023 */
 		{ 1, 0, 100, CRITICAL },
 		{ 0, 0, 0, LOW },
-		{ 1024, 410, 59, LOW },	    /* 1434 - 574 = 860 of 1434 */
-		{ 1024, 409, 60, MEDIUM },  /* 1433 - 572 = 861 of 1433 */
+		{ 1024, 410, 59, LOW },	   /* 1434 - 574 = 860 of 1434 */
+		{ 1024, 409, 60, MEDIUM }, /* 1433 - 572 = 861 of 1433 */
 		/* reclaimed x scale is more than 64 bits: 3/2 - 3/4 = 3/4 of 3/2 */
 		{ 1ull << 48, 1ull << 47, 50, LOW },
 	};
@@ -100,27 +100,62 @@ static const struct {
 	struct pressure_listener listener[LISTENERS];
 	bool told[LISTENERS];
 } cases[] = {
-	{ "all default: the nearest alone", D, LOW,
-	  { { G, LOW, DEFAULT }, { C, LOW, DEFAULT }, { D, LOW, DEFAULT } }, { false, false, true } },
-	{ "limit on c: c's, never d's", C, LOW,
-	  { { C, LOW, DEFAULT }, { D, LOW, DEFAULT }, { D, LOW, HIERARCHY }, { D, LOW, LOCAL } }, { true } },
-	{ "g default, c local: c was not told, so g is", D, LOW, { { G, LOW, DEFAULT }, { C, LOW, LOCAL } }, { true } },
-	{ "g hierarchy, c default, d default: g and d", D, LOW,
-	  { { G, LOW, HIERARCHY }, { C, LOW, DEFAULT }, { D, LOW, DEFAULT } }, { true, false, true } },
-	{ "several default listeners of one group", C, LOW,
-	  { { C, LOW, DEFAULT }, { C, LOW, DEFAULT }, { G, LOW, DEFAULT } }, { true, true } },
-	{ "levels include those below", C, CRITICAL,
-	  { { C, LOW, DEFAULT }, { C, MEDIUM, DEFAULT }, { C, CRITICAL, DEFAULT } }, { true, true, true } },
-	{ "who wants more is not told, and silences nobody", D, MEDIUM,
-	  { { D, CRITICAL, DEFAULT }, { C, MEDIUM, DEFAULT }, { G, LOW, DEFAULT } }, { false, true } },
-	{ "local, booked on this very group", C, LOW, { { C, LOW, LOCAL }, { G, LOW, DEFAULT }, { G, LOW, LOCAL } },
+	{ "all default: the nearest alone",
+	  D,
+	  LOW,
+	  { { G, LOW, DEFAULT }, { C, LOW, DEFAULT }, { D, LOW, DEFAULT } },
+	  { false, false, true } },
+	{ "limit on c: c's, never d's",
+	  C,
+	  LOW,
+	  { { C, LOW, DEFAULT }, { D, LOW, DEFAULT }, { D, LOW, HIERARCHY }, { D, LOW, LOCAL } },
 	  { true } },
-	{ "hierarchy silences default above", D, LOW, { { D, LOW, HIERARCHY }, { C, LOW, DEFAULT }, { G, LOW, HIERARCHY } },
+	{ "g default, c local: c was not told, so g is", D, LOW, { { G, LOW, DEFAULT }, { C, LOW, LOCAL } }, { true } },
+	{ "g hierarchy, c default, d default: g and d",
+	  D,
+	  LOW,
+	  { { G, LOW, HIERARCHY }, { C, LOW, DEFAULT }, { D, LOW, DEFAULT } },
 	  { true, false, true } },
-	{ "hierarchy and default of one group", C, LOW, { { C, LOW, HIERARCHY }, { C, LOW, DEFAULT } }, { true, true } },
-	{ "the root has listeners too", D, LOW, { { GROUP_ROOT, LOW, DEFAULT }, { BESIDE, LOW, HIERARCHY } }, { true } },
-	{ "the machine is short: the root's alone", GROUP_ROOT, LOW,
-	  { { G, LOW, DEFAULT }, { GROUP_ROOT, LOW, LOCAL }, { D, LOW, HIERARCHY } }, { false, true } },
+	{ "several default listeners of one group",
+	  C,
+	  LOW,
+	  { { C, LOW, DEFAULT }, { C, LOW, DEFAULT }, { G, LOW, DEFAULT } },
+	  { true, true } },
+	{ "levels include those below",
+	  C,
+	  CRITICAL,
+	  { { C, LOW, DEFAULT }, { C, MEDIUM, DEFAULT }, { C, CRITICAL, DEFAULT } },
+	  { true, true, true } },
+	{ "who wants more is not told, and silences nobody",
+	  D,
+	  MEDIUM,
+	  { { D, CRITICAL, DEFAULT }, { C, MEDIUM, DEFAULT }, { G, LOW, DEFAULT } },
+	  { false, true } },
+	{ "local, booked on this very group",
+	  C,
+	  LOW,
+	  { { C, LOW, LOCAL }, { G, LOW, DEFAULT }, { G, LOW, LOCAL } },
+	  { true } },
+	{ "hierarchy silences default above",
+	  D,
+	  LOW,
+	  { { D, LOW, HIERARCHY }, { C, LOW, DEFAULT }, { G, LOW, HIERARCHY } },
+	  { true, false, true } },
+	{ "hierarchy and default of one group",
+	  C,
+	  LOW,
+	  { { C, LOW, HIERARCHY }, { C, LOW, DEFAULT } },
+	  { true, true } },
+	{ "the root has listeners too",
+	  D,
+	  LOW,
+	  { { GROUP_ROOT, LOW, DEFAULT }, { BESIDE, LOW, HIERARCHY } },
+	  { true } },
+	{ "the machine is short: the root's alone",
+	  GROUP_ROOT,
+	  LOW,
+	  { { G, LOW, DEFAULT }, { GROUP_ROOT, LOW, LOCAL }, { D, LOW, HIERARCHY } },
+	  { false, true } },
 };
 
 static struct survey hierarchy(void)

@@ -33,11 +33,21 @@ struct row {
 
 static const struct row rows[] = {
 	/* Claims 50 25 0 0 of 50: x 50 / 75, cut. */
-	{ "the kernel's example", 50 * M, 150 * M, { 50 * M, 50 * M, 50 * M, 0 }, { 75 * M, 25 * M, 0, 500 * M },
-	  true, { 8533, 4266, 0, 0 } },
+	{ "the kernel's example",
+	  50 * M,
+	  150 * M,
+	  { 50 * M, 50 * M, 50 * M, 0 },
+	  { 75 * M, 25 * M, 0, 500 * M },
+	  true,
+	  { 8533, 4266, 0, 0 } },
 	{ "all fits", 100, 200, { 50, 50, 50, 50 }, { 10, 20, 30, 0 }, false, { 10, 20, 30, 0 } },
 	/* 100 - 60 unclaimed; above their claims 40 30 20 50 of 140: + 40 x 40 / 140, x 30, x 20, x 50. */
-	{ "what no one claims is divided", 100, 200, { 50, 50, 50, 50 }, { 10, 20, 30, 0 }, true,
+	{ "what no one claims is divided",
+	  100,
+	  200,
+	  { 50, 50, 50, 50 },
+	  { 10, 20, 30, 0 },
+	  true,
 	  { 10 + 11, 20 + 8, 30 + 5, 0 + 14 } },
 	/* All of it by usage: 90 x 30 / 100, ... */
 	{ "nobody claims", 90, 100, { 30, 20, 10, 40 }, { 0, 0, 0, 0 }, true, { 27, 18, 9, 36 } },
@@ -48,19 +58,37 @@ static const struct row rows[] = {
 	/* 3 x 10 / 12 each */
 	{ "cut, not rounded", 10, 12, { 3, 3, 3, 3 }, { 3, 3, 3, 3 }, true, { 2, 2, 2, 2 } },
 	/* The parent itself uses 60 that no child has: 40 x (20, 0, 0, 0) / (100 - 60) */
-	{ "what the parent holds has its part", 100, 100, { 40, 20, 20, 0 }, { 20, 20, 20, 0 }, true,
+	{ "what the parent holds has its part",
+	  100,
+	  100,
+	  { 40, 20, 20, 0 },
+	  { 20, 20, 20, 0 },
+	  true,
 	  { 20 + 20, 20, 20, 0 } },
 	/* In bytes: 2^48 x 2^48 / 2^49 */
-	{ "128 bits", 1ull << 48, 1ull << 49, { 1ull << 48, 1ull << 48, 0, 0 }, { PAGES_MAX, PAGES_MAX, 0, 0 }, true,
+	{ "128 bits",
+	  1ull << 48,
+	  1ull << 49,
+	  { 1ull << 48, 1ull << 48, 0, 0 },
+	  { PAGES_MAX, PAGES_MAX, 0, 0 },
+	  true,
 	  { 1ull << 47, 1ull << 47, 0, 0 } },
 	/* Claims: 2^47 each, 2^49 - 4 in all, of 2^49 - 8: (2^47 - 1) x (2^49 - 8) / (2^49 - 4) =
 	 * 2^47 - 1 - 4 (2^47 - 1) / (2^49 - 4) = 2^47 - 2 */
-	{ "sums near 2^49", (1ull << 49) - 8, (1ull << 49) - 4,
+	{ "sums near 2^49",
+	  (1ull << 49) - 8,
+	  (1ull << 49) - 4,
 	  { (1ull << 47) - 1, (1ull << 47) - 1, (1ull << 47) - 1, (1ull << 47) - 1 },
-	  { PAGES_MAX, PAGES_MAX, PAGES_MAX, PAGES_MAX }, true,
+	  { PAGES_MAX, PAGES_MAX, PAGES_MAX, PAGES_MAX },
+	  true,
 	  { (1ull << 47) - 2, (1ull << 47) - 2, (1ull << 47) - 2, (1ull << 47) - 2 } },
 	/* 2^48 unclaimed, divided by usage: 2^48 x 2^48 / 2^49 */
-	{ "unclaimed near 2^49", 1ull << 48, 1ull << 49, { 1ull << 48, 1ull << 48, 0, 0 }, { 0, 0, 0, 0 }, true,
+	{ "unclaimed near 2^49",
+	  1ull << 48,
+	  1ull << 49,
+	  { 1ull << 48, 1ull << 48, 0, 0 },
+	  { 0, 0, 0, 0 },
+	  true,
 	  { 1ull << 47, 1ull << 47, 0, 0 } },
 };
 
@@ -195,13 +223,13 @@ static void the_scan_shrinks_with_protection(void **state)
 		{ 1000, 1000, 0, 0, PROTECT_LOW_HONOURED, 0, 1000, false },
 		{ 1000, 1000, 0, 0, PROTECT_LOW_HONOURED, 12, 0, false },
 		{ 1000, 20, 0, 0, PROTECT_LOW_HONOURED, 0, 20, false },
-		{ 1000, 1000, 0, 500, PROTECT_LOW_HONOURED, 0, 501, true },   /* 1000 - 500000 / 1001 */
+		{ 1000, 1000, 0, 500, PROTECT_LOW_HONOURED, 0, 501, true }, /* 1000 - 500000 / 1001 */
 		{ 1000, 1000, 0, 500, PROTECT_LOW_HONOURED, 3, 62, true },
 		{ 1000, 1000, 0, 500, PROTECT_LOW_IGNORED, 0, 1000, false },
 		{ 1000, 1000, 250, 500, PROTECT_LOW_IGNORED, 0, 751, false }, /* 1000 - 250000 / 1001 */
 		{ 1000, 1000, 500, 500, PROTECT_LOW_HONOURED, 0, 501, false },
 		{ 1000, 1000, 500, 250, PROTECT_LOW_HONOURED, 0, 501, false },
-		{ 1000, 1000, 0, 990, PROTECT_LOW_HONOURED, 0, 32, true },    /* 11 are too few to get on */
+		{ 1000, 1000, 0, 990, PROTECT_LOW_HONOURED, 0, 32, true }, /* 11 are too few to get on */
 		{ 1000, 1000, 0, 9000, PROTECT_LOW_HONOURED, 0, 32, true },
 		{ 1ull << 49, 1ull << 49, 1ull << 48, 0, PROTECT_LOW_HONOURED, 0, (1ull << 48) + 1, false },
 		{ 1000, 1000, 0, 0, PROTECT_LOW_HONOURED, 64, 0, false },

@@ -72,13 +72,11 @@ static void errors_have_their_names(void **state)
 	fixture_refuse("get", "\"group\":\"/none\"", "ENOENT");
 	fixture_refuse("create", "\"group\":\"/none/below\"", "ENOENT");
 	fixture_refuse("create", "\"group\":\"/\"", "EEXIST");
-	fixture_refuse("create", "\"group\":\"/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17\"",
-		       "ELOOP");
-	fixture_refuse(
-		"create",
-		"\"group\":\"/abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz01234567890"
-		"1\"",
-		"ENAMETOOLONG");
+	fixture_refuse("create", "\"group\":\"/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17\"", "ELOOP");
+	fixture_refuse("create",
+		       "\"group\":\"/abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz01234567890"
+		       "1\"",
+		       "ENAMETOOLONG");
 	fixture_refuse("join", "\"group\":\"/\"", "ESRCH"); /* pid 1 is not in this world */
 }
 

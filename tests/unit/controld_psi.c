@@ -251,7 +251,7 @@ static void triggers_are_checked(void **state)
 		const char *text;
 		int privileged, unprivileged;
 	} of[] = {
-		{ "some 150000 1000000", 0, -EINVAL },	/* not a multiple of 2 s */
+		{ "some 150000 1000000", 0, -EINVAL }, /* not a multiple of 2 s */
 		{ "full 150000 2000000", 0, 0 },
 		{ "some 1 2000000", 0, 0 },
 		{ "some 2000000 2000000", 0, 0 },

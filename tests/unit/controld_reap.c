@@ -56,8 +56,7 @@ static void an_open_slow_path_is_recounted(void **state)
 	(void)state;
 	fixture_charge(m, 10);
 	mc_store_full(&member_of(&fixture.served->seg, m)->open, 1);
-	(void)pool_charge(&fixture.served->seg, RESOURCE_MEMORY, GROUP_ROOT, 5,
-			  0); /* C4, then died */
+	(void)pool_charge(&fixture.served->seg, RESOURCE_MEMORY, GROUP_ROOT, 5, 0); /* C4, then died */
 	fake_end(p);
 	fixture_turn();
 	assert_true(snapshot_consistent(&fixture.served->seg, RESOURCE_MEMORY, NULL));
@@ -103,8 +102,7 @@ static void what_a_dead_settler_left_is_settled(void **state)
 	uint32_t m = fixture_join(p, "/");
 
 	(void)state;
-	mc_store_full(&member_of(&fixture.served->seg, m)->state,
-		      member_state_word(100, MEMBER_DEAD));
+	mc_store_full(&member_of(&fixture.served->seg, m)->state, member_state_word(100, MEMBER_DEAD));
 	fixture_turn();
 	assert_int_equal(fixture_state(m), MEMBER_FREE);
 }
@@ -250,8 +248,7 @@ static void transient_groups_go_with_the_last(void **state)
 {
 	struct caller caller = { .pid = 1, .holder = &caller };
 	struct fake_process *p = fake_add(100, 7);
-	static const char make[] =
-		"{\"v\":1,\"op\":\"create\",\"group\":\"/t\",\"transient\":true}";
+	static const char make[] = "{\"v\":1,\"op\":\"create\",\"group\":\"/t\",\"transient\":true}";
 	static const char below[] = "{\"v\":1,\"op\":\"create\",\"group\":\"/t/below\"}";
 
 	(void)state;
@@ -271,8 +268,7 @@ static void transient_groups_go_with_the_last(void **state)
 
 static void kill_signals_members_below_and_no_others(void **state)
 {
-	struct fake_process *in = fake_add(100, 7), *below = fake_add(101, 7),
-			    *out = fake_add(102, 7);
+	struct fake_process *in = fake_add(100, 7), *below = fake_add(101, 7), *out = fake_add(102, 7);
 	json_t *reply;
 
 	(void)state;
@@ -314,12 +310,9 @@ static void members_may_not_set_their_own_limits(void **state)
 {
 	struct fake_process *p = fake_add(100, 7);
 	struct caller member = { .pid = 100 };
-	static const char own[] =
-		"{\"v\":1,\"op\":\"set\",\"group\":\"/m\",\"values\":{\"memory.max\":\"max\"}}";
-	static const char root[] =
-		"{\"v\":1,\"op\":\"set\",\"group\":\"/\",\"values\":{\"memory.max\":\"max\"}}";
-	static const char other[] =
-		"{\"v\":1,\"op\":\"set\",\"group\":\"/n\",\"values\":{\"memory.max\":\"max\"}}";
+	static const char own[] = "{\"v\":1,\"op\":\"set\",\"group\":\"/m\",\"values\":{\"memory.max\":\"max\"}}";
+	static const char root[] = "{\"v\":1,\"op\":\"set\",\"group\":\"/\",\"values\":{\"memory.max\":\"max\"}}";
+	static const char other[] = "{\"v\":1,\"op\":\"set\",\"group\":\"/n\",\"values\":{\"memory.max\":\"max\"}}";
 	json_t *reply;
 
 	(void)state;

@@ -45,8 +45,8 @@ static void set_to(const char *group, const char *key, long long value)
 {
 	char packet[256];
 
-	(void)snprintf(packet, sizeof(packet), "{\"v\":1,\"op\":\"set\",\"group\":\"%s\",\"values\":{\"%s\":%lld}}", group,
-		       key, value);
+	(void)snprintf(packet, sizeof(packet), "{\"v\":1,\"op\":\"set\",\"group\":\"%s\",\"values\":{\"%s\":%lld}}",
+		       group, key, value);
 	begin(packet);
 }
 

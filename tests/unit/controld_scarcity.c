@@ -231,14 +231,10 @@ static void a_short_machine_goes_from_node_to_node(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(nobody_is_asked_while_there_is_enough),
-		TEST(the_worst_gives_first),
-		TEST(all_give_when_soft_limits_are_met),
-		TEST(the_rest_is_booked_as_pressure),
-		TEST(a_machine_without_memory_is_a_reason),
-		TEST_OF_TWO(a_node_that_is_short_is_a_reason),
-		TEST_OF_TWO(only_what_lies_there_is_asked_for),
-		TEST_OF_TWO(a_short_machine_goes_from_node_to_node),
+		TEST(nobody_is_asked_while_there_is_enough),	 TEST(the_worst_gives_first),
+		TEST(all_give_when_soft_limits_are_met),	 TEST(the_rest_is_booked_as_pressure),
+		TEST(a_machine_without_memory_is_a_reason),	 TEST_OF_TWO(a_node_that_is_short_is_a_reason),
+		TEST_OF_TWO(only_what_lies_there_is_asked_for),	 TEST_OF_TWO(a_short_machine_goes_from_node_to_node),
 		TEST(who_has_nothing_is_left_alone_for_a_while),
 	};
 

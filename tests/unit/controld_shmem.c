@@ -8,9 +8,9 @@
 
 #include <sys/stat.h>
 
-#define PAGE          4096
+#define PAGE 4096
 #define MEMORY_DEVICE 1
-#define DISK_DEVICE   2
+#define DISK_DEVICE 2
 #define FIRST_ADDRESS 0x10000000u
 
 /* One made-up mapping of up to 64 pages; pid 0: the row is free. */
@@ -35,17 +35,16 @@ static uint64_t address_of(const struct fake_mapping *m)
 	return FIRST_ADDRESS + (uint64_t)(m - mapping) * 64 * PAGE;
 }
 
-static struct fake_mapping *map(const struct fake_process *p, ino_t inode, uint64_t first,
-				uint64_t pages)
+static struct fake_mapping *map(const struct fake_process *p, ino_t inode, uint64_t first, uint64_t pages)
 {
 	for (size_t i = 0; i < 32; i++)
 		if (!mapping[i].pid) {
-			mapping[i] = (struct fake_mapping){.pid = p->pid,
-							   .inode = inode,
-							   .device = MEMORY_DEVICE,
-							   .path = "/dev/zero (deleted)",
-							   .first = first,
-							   .pages = pages};
+			mapping[i] = (struct fake_mapping){ .pid = p->pid,
+							    .inode = inode,
+							    .device = MEMORY_DEVICE,
+							    .path = "/dev/zero (deleted)",
+							    .first = first,
+							    .pages = pages };
 			return &mapping[i];
 		}
 	fail();
@@ -62,7 +61,7 @@ static int shared_resident(pid_t pid, struct world_resident *ret)
 	looks++;
 	if (!fake_find(pid))
 		return -ESRCH;
-	*ret = (struct world_resident){.anon = fake_find(pid)->usage.anon};
+	*ret = (struct world_resident){ .anon = fake_find(pid)->usage.anon };
 	for (size_t i = 0; i < 32; i++)
 		if (mapping[i].pid == pid) {
 			ret->size += mapping[i].pages;
@@ -76,12 +75,12 @@ static int shared_mappings(pid_t pid, world_take_mapping *take, void *to)
 	readings++;
 	for (size_t i = 0; i < 32; i++) {
 		const struct fake_mapping *f = &mapping[i];
-		struct world_mapping m = {.start = address_of(f),
-					  .end = address_of(f) + f->pages * PAGE,
-					  .offset = f->first * PAGE,
-					  .device = f->device,
-					  .inode = f->inode,
-					  .path = f->path};
+		struct world_mapping m = { .start = address_of(f),
+					   .end = address_of(f) + f->pages * PAGE,
+					   .offset = f->first * PAGE,
+					   .device = f->device,
+					   .inode = f->inode,
+					   .path = f->path };
 
 		if (f->pid == pid)
 			take(&m, to);
@@ -96,8 +95,7 @@ static int shared_is_memory(pid_t pid, dev_t device, bool *ret)
 	return 0;
 }
 
-static int shared_object(const struct world_mapping *m, pid_t pid, struct world_way *way,
-			 uint64_t *ret_pages)
+static int shared_object(const struct world_mapping *m, pid_t pid, struct world_way *way, uint64_t *ret_pages)
 {
 	(void)way;
 	questions++;
@@ -315,8 +313,7 @@ static void only_who_said_so_is_looked_at(void **state)
 	size_of_object[1] = 30;
 	expect(0, 0);
 	assert_int_equal(readings, 0);
-	mc_store_full(&member_of(&fixture.served->seg, m)->state,
-		      member_state_word(100, MEMBER_OBSERVED));
+	mc_store_full(&member_of(&fixture.served->seg, m)->state, member_state_word(100, MEMBER_OBSERVED));
 	expect(30, 0);
 	assert_true(readings > 0);
 }
@@ -365,11 +362,9 @@ static void nothing_is_charged_twice_where_charged_is_what_is_asked_for(void **s
 	size_of_object[1] = 30;
 	(void)join(p, "/a");
 	expect(30, 0);
-	fixture_drop(
-		fixture_do("set", "\"group\":\"/a\",\"values\":{\"memory.charge\":\"commit\"}"));
+	fixture_drop(fixture_do("set", "\"group\":\"/a\",\"values\":{\"memory.charge\":\"commit\"}"));
 	expect(0, 0);
-	fixture_drop(
-		fixture_do("set", "\"group\":\"/a\",\"values\":{\"memory.charge\":\"resident\"}"));
+	fixture_drop(fixture_do("set", "\"group\":\"/a\",\"values\":{\"memory.charge\":\"resident\"}"));
 	expect(30, 0);
 }
 
@@ -394,8 +389,7 @@ static void where_all_is_charged_when_asked_for_he_is_not(void **state)
 	struct fake_process *p = fake_add(100, 5);
 
 	(void)state;
-	fixture_drop(
-		fixture_do("set", "\"group\":\"/a\",\"values\":{\"memory.charge\":\"commit\"}"));
+	fixture_drop(fixture_do("set", "\"group\":\"/a\",\"values\":{\"memory.charge\":\"commit\"}"));
 	(void)join(p, "/a");
 	settle();
 	settle();
@@ -442,8 +436,7 @@ static void a_member_is_asked_once_for_what_is_resident(void **state)
 	assert_int_equal(looks, 1);
 }
 
-/* ---- where nobody tells the size
- * ------------------------------------------------------------------------- */
+/* ---- where nobody tells the size ------------------------------------------------------------------------- */
 
 static void page_tables_are_laid_upon_each_other(void **state)
 {
@@ -577,8 +570,7 @@ static void what_is_lost_is_one_of_those_that_were_told_of(void **state)
 }
 
 /* `p` ends, and says that of what it has mapped there `pages` are resident. */
-static void end_and_tell(struct fake_process *p, uint32_t member, const struct fake_mapping *there,
-			 uint64_t pages)
+static void end_and_tell(struct fake_process *p, uint32_t member, const struct fake_mapping *there, uint64_t pages)
 {
 	struct told *told = &member_of(&fixture.served->seg, member)->told[1];
 
@@ -634,8 +626,7 @@ static void who_was_never_looked_at_tells_by_what_relatives_have_there(void **st
 	end_and_tell(r, child, of_p, 20);
 	expect(0, 0);
 	child = join(q, "/b");
-	mc_store_relaxed(&member_of(seg, child)->family,
-			 mc_load_relaxed(&member_of(seg, parent)->family));
+	mc_store_relaxed(&member_of(seg, child)->family, mc_load_relaxed(&member_of(seg, parent)->family));
 	end_and_tell(q, child, of_p, 30);
 	expect(30, 0);
 }

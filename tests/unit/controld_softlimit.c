@@ -254,9 +254,12 @@ static void little_by_little(void **state)
 		uint64_t excess, give;
 		unsigned steps;
 	} of[] = {
-		{ 4000, 100, 10 }, { 4003, 100, 10 }, { 4004, 100, 11 }, /* a quarter is cut to whole pages */
-		{ 1000, 300, 2 },					 /* at least two rounds */
-		{ 3, 1, 2 },   { 1, 1, 1 },				 /* no excess any more */
+		{ 4000, 100, 10 },
+		{ 4003, 100, 10 },
+		{ 4004, 100, 11 }, /* a quarter is cut to whole pages */
+		{ 1000, 300, 2 },  /* at least two rounds */
+		{ 3, 1, 2 },
+		{ 1, 1, 1 }, /* no excess any more */
 		{ 1000000, 1, SOFTLIMIT_ROUNDS + 1 },
 	};
 

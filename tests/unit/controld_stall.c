@@ -181,12 +181,9 @@ static void of_a_region_when_its_member_ends(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(without_stalls_it_is_0),
-		TEST(who_waits_all_the_time),
-		TEST(others_that_run_meanwhile),
-		TEST(never_more_than_has_passed),
-		TEST(a_slot_that_is_used_again),
-		TEST(of_a_region_by_itself),
+		TEST(without_stalls_it_is_0),		TEST(who_waits_all_the_time),
+		TEST(others_that_run_meanwhile),	TEST(never_more_than_has_passed),
+		TEST(a_slot_that_is_used_again),	TEST(of_a_region_by_itself),
 		TEST(of_a_region_when_its_member_ends),
 	};
 

@@ -25,8 +25,7 @@ static void set(const char *group, const char *key, const char *value)
 {
 	char more[256];
 
-	(void)snprintf(more, sizeof(more), "\"group\":\"%s\",\"values\":{\"%s\":\"%s\"}", group,
-		       key, value);
+	(void)snprintf(more, sizeof(more), "\"group\":\"%s\",\"values\":{\"%s\":\"%s\"}", group, key, value);
 	fixture_drop(fixture_do("set", more));
 }
 
@@ -34,8 +33,7 @@ static void refuse(const char *group, const char *key, const char *value, const 
 {
 	char more[256];
 
-	(void)snprintf(more, sizeof(more), "\"group\":\"%s\",\"values\":{\"%s\":\"%s\"}", group,
-		       key, value);
+	(void)snprintf(more, sizeof(more), "\"group\":\"%s\",\"values\":{\"%s\":\"%s\"}", group, key, value);
 	fixture_refuse("set", more, name);
 }
 
@@ -100,12 +98,11 @@ static void what_is_about_to_go_stays_charged(void **state)
 	seg = &fixture.served->seg;
 	look();
 	reclaim_ask_cold(seg, a, 256, reclaim_now());
-	by = (struct actor){.seg = seg, .open = &member_of(seg, a)->open, .member = a};
+	by = (struct actor){ .seg = seg, .open = &member_of(seg, a)->open, .member = a };
 	charge_force(&by,
 		     member_account_at(
 			     seg, a,
-			     (unsigned)member_account(seg, a, RESOURCE_SWAP,
-						      mc_load_full(&member_of(seg, a)->group))),
+			     (unsigned)member_account(seg, a, RESOURCE_SWAP, mc_load_full(&member_of(seg, a)->group))),
 		     256, OVER_LAZY);
 	look();
 	assert_int_equal(member_held(seg, a, RESOURCE_SWAP), 256);
@@ -145,8 +142,7 @@ static void memsw_leaves_less_memory(void **state)
 	refuse("/", "memory.memsw.limit_in_bytes", "8192000", "EINVAL");
 	set("/a", "memory.memsw.limit_in_bytes", "-1");
 	assert_int_equal(max_of("/a"), 2000);
-	assert_int_equal(fixture_number("/a", "memory.memsw.limit_in_bytes"),
-			 (long long)(PAGES_MAX * PAGE));
+	assert_int_equal(fixture_number("/a", "memory.memsw.limit_in_bytes"), (long long)(PAGES_MAX * PAGE));
 }
 
 static void the_daemon_pages_out_for_who_cannot(void **state)
@@ -168,10 +164,8 @@ static void the_daemon_pages_out_for_who_cannot(void **state)
 		fixture_pass(100);
 	assert_false(pager_is_busy(fixture.served, a));
 	assert_in_range(fake_find(100)->usage.swap, 5000, 5000 + 2048);
-	assert_int_equal(mc_load_relaxed(&member_of(&fixture.served->seg, a)->reclaimed),
-			 fake_find(100)->usage.swap);
-	assert_int_equal(fixture_number("/a", "memory.swap.current"),
-			 fake_find(100)->usage.swap * PAGE);
+	assert_int_equal(mc_load_relaxed(&member_of(&fixture.served->seg, a)->reclaimed), fake_find(100)->usage.swap);
+	assert_int_equal(fixture_number("/a", "memory.swap.current"), fake_find(100)->usage.swap * PAGE);
 }
 
 static void where_it_may_not_it_says_so_at_once(void **state)
@@ -212,19 +206,19 @@ static void memory_reclaim_takes_swappiness(void **state)
 		uint64_t pages;
 		int swappiness;
 	} rows[] = {
-		{"4M", 0, 1024, RECLAIM_SWAPPINESS_OWN},
-		{"max", 0, PAGES_MAX, RECLAIM_SWAPPINESS_OWN},
-		{"4M swappiness=60", 0, 1024, 60},
-		{" 4M \t swappiness=0\n", 0, 1024, 0},
-		{"4M swappiness=200", 0, 1024, 200},
-		{"max swappiness=max", 0, PAGES_MAX, 200},
-		{"4M swappiness=201", -EINVAL, 0, 0},
-		{"4M swappiness=-1", -EINVAL, 0, 0},
-		{"4M swappiness=", -EINVAL, 0, 0},
-		{"4M swappiness=6 0", -EINVAL, 0, 0},
-		{"4Mswappiness=60", -EINVAL, 0, 0},
-		{"swappiness=60", -EINVAL, 0, 0},
-		{"4M 60", -EINVAL, 0, 0},
+		{ "4M", 0, 1024, RECLAIM_SWAPPINESS_OWN },
+		{ "max", 0, PAGES_MAX, RECLAIM_SWAPPINESS_OWN },
+		{ "4M swappiness=60", 0, 1024, 60 },
+		{ " 4M \t swappiness=0\n", 0, 1024, 0 },
+		{ "4M swappiness=200", 0, 1024, 200 },
+		{ "max swappiness=max", 0, PAGES_MAX, 200 },
+		{ "4M swappiness=201", -EINVAL, 0, 0 },
+		{ "4M swappiness=-1", -EINVAL, 0, 0 },
+		{ "4M swappiness=", -EINVAL, 0, 0 },
+		{ "4M swappiness=6 0", -EINVAL, 0, 0 },
+		{ "4Mswappiness=60", -EINVAL, 0, 0 },
+		{ "swappiness=60", -EINVAL, 0, 0 },
+		{ "4M 60", -EINVAL, 0, 0 },
 	};
 
 	(void)state;
@@ -243,26 +237,23 @@ static void memory_reclaim_takes_swappiness(void **state)
 	}
 }
 
-/* ---- smaps
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- smaps ----------------------------------------------------------------------------------------------- */
 
-static const char sample[] =
-	"55a7f8790000-55a7f8792000 r--p 00000000 fe:00 11092837                   /usr/bin/x "
-	"[anon\n"
-	"Rss: 8 kB\nReferenced: 8 kB\nAnonymous: 0 kB\nVmFlags: rd mr mw me sd\n"
-	"55a7f87a2000-55a7f8862000 rw-p 00000000 00:00 0                          [heap]\n"
-	"Size: 768 kB\nRss: 300 kB\nReferenced: 4 kB\nAnonymous: 296 kB\nLazyFree: 8 kB\n"
-	"AnonHugePages: 20 kB\n"
-	"Swap: 12 kB\nSwapPss: 12 kB\nVmFlags: rd wr mr mw me ac sd\n"
-	"7f61b3000000-7f61b3800000 rw-p 00000000 00:00 0 \n"
-	"Rss: 8192 kB\nReferenced: 8192 kB\nAnonymous: 8192 kB\nSwap: 0 kB\nVmFlags: rd wr mr mw "
-	"me lo ac\n"
-	"7f61c4055000-7f61c787d000 rw-s 00000000 00:01 163804                     /dev/zero "
-	"(deleted)\n"
-	"Anonymous: 4 kB\nVmFlags: rd wr sh\n"
-	"7fff5838b000-7fff583ac000 rw-p 00000000 00:00 0                          [stack]\n"
-	"Anonymous: 16 kB\nVmFlags: rd wr gd\n";
+static const char sample[] = "55a7f8790000-55a7f8792000 r--p 00000000 fe:00 11092837                   /usr/bin/x "
+			     "[anon\n"
+			     "Rss: 8 kB\nReferenced: 8 kB\nAnonymous: 0 kB\nVmFlags: rd mr mw me sd\n"
+			     "55a7f87a2000-55a7f8862000 rw-p 00000000 00:00 0                          [heap]\n"
+			     "Size: 768 kB\nRss: 300 kB\nReferenced: 4 kB\nAnonymous: 296 kB\nLazyFree: 8 kB\n"
+			     "AnonHugePages: 20 kB\n"
+			     "Swap: 12 kB\nSwapPss: 12 kB\nVmFlags: rd wr mr mw me ac sd\n"
+			     "7f61b3000000-7f61b3800000 rw-p 00000000 00:00 0 \n"
+			     "Rss: 8192 kB\nReferenced: 8192 kB\nAnonymous: 8192 kB\nSwap: 0 kB\nVmFlags: rd wr mr mw "
+			     "me lo ac\n"
+			     "7f61c4055000-7f61c787d000 rw-s 00000000 00:01 163804                     /dev/zero "
+			     "(deleted)\n"
+			     "Anonymous: 4 kB\nVmFlags: rd wr sh\n"
+			     "7fff5838b000-7fff583ac000 rw-p 00000000 00:00 0                          [stack]\n"
+			     "Anonymous: 16 kB\nVmFlags: rd wr gd\n";
 
 static struct smaps_mapping seen[8];
 static unsigned seen_count;

@@ -45,9 +45,9 @@ static void both_directions(void **state)
 		const char *fires;
 		uint64_t up, down;
 	} steps[] = {
-		{ 0, "", 10, 0 },    { 9, "", 10, 0 },	  { 10, "a", 20, 10 }, { 19, "", 20, 10 }, { 9, "a", 10, 0 },
-		{ 20, "ab", 30, 20 }, { 35, "c", 0, 30 }, { 29, "c", 30, 20 }, { 30, "c", 0, 30 }, { 5, "cba", 10, 0 },
-		{ 99, "abc", 0, 30 }, { 10, "cb", 20, 10 },
+		{ 0, "", 10, 0 },   { 9, "", 10, 0 },	  { 10, "a", 20, 10 },	{ 19, "", 20, 10 },
+		{ 9, "a", 10, 0 },  { 20, "ab", 30, 20 }, { 35, "c", 0, 30 },	{ 29, "c", 30, 20 },
+		{ 30, "c", 0, 30 }, { 5, "cba", 10, 0 },  { 99, "abc", 0, 30 }, { 10, "cb", 20, 10 },
 	};
 	struct thresholds t = { 0 };
 
@@ -150,8 +150,8 @@ static void at_random(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(both_directions),	  cmocka_unit_test(setting_one_fires_nothing),
-		cmocka_unit_test(equal_ones_fire_each),	  cmocka_unit_test(those_of_0_and_of_max_never_fire),
+		cmocka_unit_test(both_directions),	    cmocka_unit_test(setting_one_fires_nothing),
+		cmocka_unit_test(equal_ones_fire_each),	    cmocka_unit_test(those_of_0_and_of_max_never_fire),
 		cmocka_unit_test(removing_keeps_the_place), cmocka_unit_test(at_random),
 	};
 

@@ -9,7 +9,7 @@
 /* The comment on calculate_high_delay (mm/memcontrol.c): high 100 MiB, a batch of 64 pages. */
 static void the_kernels_table(void **state)
 {
-	static const uint32_t ms[] = { 0,   6,	 25,  57,  102, 159,  230,  313,  409,	518,  639,
+	static const uint32_t ms[] = { 0,   6,	 25,   57,   102,  159,	 230,  313,  409,  518, 639,
 				       774, 921, 1081, 1254, 1439, 1638, 1849, 2000, 2000, 2000 };
 
 	(void)state;
@@ -84,8 +84,8 @@ static void is_the_formula_for_any_number(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 200000; i++) {
 		uint64_t high = ground_random(&seed) >> (15 + ground_random(&seed) % 49);
-		uint64_t usage = i % 2 ? high + high / (1 + ground_random(&seed) % 200) :
-					 ground_random(&seed) >> (15 + ground_random(&seed) % 49);
+		uint64_t usage = i % 2 ? high + high / (1 + ground_random(&seed) % 200)
+				       : ground_random(&seed) >> (15 + ground_random(&seed) % 49);
 		uint64_t pages = ground_random(&seed) >> (32 + ground_random(&seed) % 32);
 
 		if (throttle_delay_ms(throttle_overage(usage, high), 0, pages) != formula_ms(usage, high, pages))

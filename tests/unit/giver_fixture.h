@@ -46,7 +46,7 @@ static inline void giver_give(uint32_t member, uint64_t most)
 	pages = pages < most ? pages : most;
 	charge_uncharge(&by, member_account_at(seg, member, 0), pages);
 	fake_find((pid_t)member_pid(mc_load_full(&m->state)))->usage.anon -= pages;
-	mc_add_relaxed(&m->purgeable, (uint64_t)-(int64_t)pages);
+	mc_add_relaxed(&m->purgeable, (uint64_t) - (int64_t)pages);
 	mc_add_relaxed(&m->scanned, pages);
 	mc_add_relaxed(&m->reclaimed, pages);
 	reclaim_answer(seg, member, ask);

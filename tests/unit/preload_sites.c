@@ -16,8 +16,7 @@
 
 #define RATE (64u << 10)
 
-/* ---- the sample
- * ------------------------------------------------------------------------------------------- */
+/* ---- the sample ------------------------------------------------------------------------------------------ */
 
 /* The sum of weights against the truth, within six standard deviations: wrong weights are further
  * off. */
@@ -40,7 +39,7 @@ static void expect_unbiased(uint64_t size, unsigned blocks)
 
 static void weights_are_unbiased(void **context)
 {
-	static const uint64_t sizes[] = {16, 100, 1000, 10000, 65536, 200000, 1000000};
+	static const uint64_t sizes[] = { 16, 100, 1000, 10000, 65536, 200000, 1000000 };
 
 	(void)context;
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
@@ -139,8 +138,7 @@ static void rates_are_parsed(void **context)
 	assert_int_equal(sample_parse_rate("99999999999999999999G"), SAMPLE_RATE_MAX);
 }
 
-/* ---- the pace
- * --------------------------------------------------------------------------------------------- */
+/* ---- the pace -------------------------------------------------------------------------------------------- */
 
 static void cost_makes_the_mean_coarser(void **context)
 {
@@ -172,8 +170,7 @@ static void many_that_live_make_the_mean_coarser(void **context)
 	}
 }
 
-/* ---- small blocks
- * ----------------------------------------------------------------------------------------- */
+/* ---- small blocks ---------------------------------------------------------------------------------------- */
 
 static struct sampled blocks;
 
@@ -189,8 +186,7 @@ static void blocks_are_found_by_address(void **context)
 	assert_int_equal(sampled_take(&blocks, page + 32, &others), 0);
 	assert_true(others);
 	assert_false(sampled_has_page(&blocks, page + 4096));
-	assert_false(sampled_has_page(&blocks,
-				      page + ((uint64_t)SAMPLED_ROWS << 12))); /* the same row */
+	assert_false(sampled_has_page(&blocks, page + ((uint64_t)SAMPLED_ROWS << 12))); /* the same row */
 	assert_int_equal(sampled_take(&blocks, page + 16, &others), 1);
 	assert_true(others);
 	assert_int_equal(sampled_take(&blocks, page + 4080, &others), SAMPLED_NUMBERS - 1);
@@ -223,8 +219,7 @@ static void a_full_row_takes_no_more(void **context)
 	assert_false(others);
 }
 
-/* ---- mappings
- * --------------------------------------------------------------------------------------------- */
+/* ---- mappings -------------------------------------------------------------------------------------------- */
 
 static struct ranges table;
 static uint64_t ended_bytes, ended_count;
@@ -238,7 +233,7 @@ static void note_end(const struct range *ended, void *arg)
 
 static void add(uint64_t start, uint64_t end)
 {
-	const struct range r = {.start = start, .end = end, .bytes = end - start, .count = 256};
+	const struct range r = { .start = start, .end = end, .bytes = end - start, .count = 256 };
 
 	ranges_add(&table, &r, note_end, NULL);
 }
