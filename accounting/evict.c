@@ -3,25 +3,16 @@
 #include "accounting/evict.h"
 
 #include "accounting/member.h"
+#include "accounting/protection.h"
 
 /* ---- the rule -------------------------------------------------------------------------------------------------- */
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-/* More than is used protects no better than that, and keeps the products small. */
+/* More than is used protects no better than that. */
 uint64_t evict_share(uint64_t has, uint64_t usage, uint64_t claimed, uint64_t own_usage, uint64_t own_setting)
 {
-	uint64_t claim = least(own_usage, own_setting);
+	struct protection_parent parent = { protection_claim(usage, has), usage, claimed, true };
 
-	has = least(has, usage);
-	if (claimed > has)
-		return claim * has / claimed;
-	if (has > claimed && usage > claimed)
-		return claim + (has - claimed) * (own_usage - claim) / (usage - claimed);
-	return claim;
+	return protection_share(&parent, own_usage, own_setting);
 }
 
 struct level {
@@ -52,8 +43,8 @@ static void sum_claims(const struct segment *seg, unsigned resource, uint16_t pa
 		if (group_parent(seg, (uint16_t)g) != parent || group_state(seg, (uint16_t)g) != GROUP_LIVE)
 			continue;
 		child = level_of(seg, resource, (uint16_t)g);
-		*ret_min += least(child.usage, child.min);
-		*ret_low += least(child.usage, child.low);
+		*ret_min += protection_claim(child.usage, child.min);
+		*ret_low += protection_claim(child.usage, child.low);
 	}
 }
 

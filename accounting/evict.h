@@ -32,7 +32,7 @@ enum evict {
 enum evict evict_judge(const struct segment *seg, unsigned resource, uint16_t limit, uint16_t group, bool ignore_low);
 
 /* The same, of numbers: what a group has of its parent's protection `has`, where all children together use `usage` and
- * claim `claimed`. All below 2^32 but `has`. */
+ * claim `claimed` (protection.h). */
 uint64_t evict_share(uint64_t has, uint64_t usage, uint64_t claimed, uint64_t own_usage, uint64_t own_setting);
 
 /* ---- asking ---------------------------------------------------------------------------------------------------- */

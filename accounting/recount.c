@@ -3,6 +3,7 @@
 #include "accounting/recount.h"
 
 #include "accounting/arm.h"
+#include "accounting/clock.h"
 #include "accounting/step.h"
 #include "accounting/sys.h"
 
@@ -200,14 +201,6 @@ void recount_relabel(const struct segment *seg, uint32_t account, uint64_t meta,
 			(void)recount_wait(seg, resource);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* The time runs from the last change: otherwise several waiters would supersede each other for ever. */
 uint32_t recount_wait(const struct segment *seg, unsigned resource)
 {
@@ -219,8 +212,8 @@ uint32_t recount_wait(const struct segment *seg, unsigned resource)
 		uint64_t again;
 
 		if (since == 0)
-			since = now_ns();
-		else if (now_ns() - since > RECOUNT_WAIT_NS)
+			since = clock_now_ns();
+		else if (clock_now_ns() - since > RECOUNT_WAIT_NS)
 			(void)recount(seg, resource);
 		(void)sys_call3(SYS_sched_yield, 0, 0, 0);
 		again = mc_load_full(now);

@@ -3,9 +3,9 @@
 #include "controld/heirs.h"
 
 #include "accounting/member.h"
+#include "controld/legacy.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,29 +45,11 @@ struct heirs {
 
 /* ---- the file -------------------------------------------------------------------------------------------- */
 
-static struct map *map_file(const struct served *s, int flags)
-{
-	char path[sizeof(s->seg.dir) + 16];
-	void *map = MAP_FAILED;
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "%s/" HEIRS_NAME, s->seg.dir);
-	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
-	if (fd >= 0 && ftruncate(fd, sizeof(struct map)) == 0)
-		map = mmap(NULL, sizeof(struct map), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (fd >= 0)
-		(void)close(fd);
-	return map == MAP_FAILED ? NULL : map;
-}
-
-/* In memory of our own where the file cannot be had: the next daemon then knows nothing of it. */
 static struct map *make_map(const struct served *s)
 {
-	struct map *m = map_file(s, O_CREAT);
+	struct map *m = legacy_map(s->seg.dir, HEIRS_NAME, sizeof(*m));
 
 	if (!m)
-		m = mmap(NULL, sizeof(*m), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (m == MAP_FAILED)
 		return NULL;
 	if (m->magic != HEIRS_MAGIC || m->size != sizeof(*m) || m->instance != s->seg.limits->header.instance) {
 		memset(m, 0, sizeof(*m));

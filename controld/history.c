@@ -5,6 +5,7 @@
 #include "accounting/pool.h"
 #include "accounting/units.h"
 #include "controld/daemon.h"
+#include "controld/legacy.h"
 #include "controld/log.h"
 #include "controld/loop.h"
 #include "controld/notify.h"
@@ -13,7 +14,6 @@
 #include "controld/stat.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -459,25 +459,6 @@ const struct history_event *history_next_event(const struct served *s, uint64_t 
 
 /* ---- the file -------------------------------------------------------------------------------------------- */
 
-/* A file that the next daemon finds; where there is no room, memory of our own. */
-static struct history_map *map_file(const struct served *s)
-{
-	char path[sizeof(s->seg.dir) + 16];
-	void *map = MAP_FAILED;
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "%s/" HISTORY_NAME, s->seg.dir);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd >= 0 && ftruncate(fd, sizeof(struct history_map)) == 0)
-		map = mmap(NULL, sizeof(struct history_map), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (fd >= 0)
-		(void)close(fd);
-	if (map == MAP_FAILED)
-		map = mmap(NULL, sizeof(struct history_map), PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	return map == MAP_FAILED ? NULL : map;
-}
-
 static void begin_anew(struct history_map *m, uint64_t instance)
 {
 	memset(m->head, 0, sizeof(m->head));
@@ -494,7 +475,7 @@ int history_open(struct served *s)
 
 	if (!h)
 		return -ENOMEM;
-	h->map = map_file(s);
+	h->map = legacy_map(s->seg.dir, HISTORY_NAME, sizeof(*h->map));
 	if (!h->map) {
 		free(h);
 		return -ENOMEM;

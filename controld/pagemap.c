@@ -2,6 +2,7 @@
 /* Private pages of a process by /proc/PID/pagemap. */
 #include "controld/pagemap.h"
 
+#include "accounting/clock.h"
 #include "accounting/layout.h"
 #include "controld/proc.h"
 
@@ -37,29 +38,21 @@ static void count(const uint64_t *entry, size_t n, struct sums *sums)
 	}
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* The kernel gives up the processor between two pages' tables while it holds the process's mmap_lock, so a time slice
  * that ends ends there mostly, and the process's own mmap waits until we run again. Who sleeps gets a new slice:
  * one that is never used up is never taken in a bad place. A walk takes three times as long for it. */
 static void rest(uint64_t *since_ns)
 {
-	if (now_ns() - *since_ns < SPELL_NS)
+	if (clock_now_ns() - *since_ns < SPELL_NS)
 		return;
 	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ .tv_nsec = REST_NS }, NULL);
-	*since_ns = now_ns();
+	*since_ns = clock_now_ns();
 }
 
 static int walk(int fd, uint64_t from, uint64_t to, struct sums *sums)
 {
 	static uint64_t entry[ENTRIES];
-	uint64_t since_ns = now_ns();
+	uint64_t since_ns = clock_now_ns();
 
 	while (from < to) {
 		uint64_t n = to - from < ENTRIES ? to - from : ENTRIES;

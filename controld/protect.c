@@ -2,49 +2,23 @@
 /* memory.min and memory.low: what of each group a reclaim leaves alone. */
 #include "controld/protect.h"
 
+#include "accounting/protection.h"
+
 #include <string.h>
-
-/* Regions of devices count bytes: the product of two of them is more than 64 bits. */
-typedef unsigned __int128 wide;
-
-/* One protection (min or low) of one parent, while it is divided among the children. */
-struct share {
-	uint64_t has;	/* the parent's effective value */
-	uint64_t usage; /* the parent's */
-	wide claimed;	/* by all children */
-	bool recursive;
-};
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t share_of(const struct share *all, uint64_t usage, uint64_t setting)
-{
-	uint64_t claim = least(usage, setting);
-	wide part = claim;
-
-	if (all->claimed > all->has)
-		return (uint64_t)(part * all->has / all->claimed);
-	if (all->recursive && all->has > all->claimed && all->usage > all->claimed)
-		part += (all->has - all->claimed) * (usage - claim) / (all->usage - all->claimed);
-	return (uint64_t)part;
-}
 
 static void divide(const struct survey *s, uint16_t parent, bool recursive, struct protection *ret)
 {
 	const struct survey_group *p = &s->group[parent];
-	struct share min = { ret[parent].min, p->usage, 0, recursive };
-	struct share low = { ret[parent].low, p->usage, 0, recursive };
+	struct protection_parent min = { ret[parent].min, p->usage, 0, recursive };
+	struct protection_parent low = { ret[parent].low, p->usage, 0, recursive };
 
 	for (uint16_t c = p->first_child; c; c = s->group[c].next_sibling) {
-		min.claimed += least(s->group[c].usage, s->group[c].min);
-		low.claimed += least(s->group[c].usage, s->group[c].low);
+		min.claimed += protection_claim(s->group[c].usage, s->group[c].min);
+		low.claimed += protection_claim(s->group[c].usage, s->group[c].low);
 	}
 	for (uint16_t c = p->first_child; c; c = s->group[c].next_sibling) {
-		ret[c].min = share_of(&min, s->group[c].usage, s->group[c].min);
-		ret[c].low = share_of(&low, s->group[c].usage, s->group[c].low);
+		ret[c].min = protection_share(&min, s->group[c].usage, s->group[c].min);
+		ret[c].low = protection_share(&low, s->group[c].usage, s->group[c].low);
 	}
 }
 
@@ -100,7 +74,7 @@ uint64_t protect_scan(const struct survey *s, uint16_t group, const struct prote
 	uint64_t scan = size;
 
 	if (p->min || p->low) {
-		scan -= (uint64_t)((wide)size * spared / ((wide)usage + 1));
+		scan -= (uint64_t)((protection_wide)size * spared / ((protection_wide)usage + 1));
 		scan = scan > PROTECT_SCAN_MIN ? scan : PROTECT_SCAN_MIN;
 	}
 	if (ret_spared)

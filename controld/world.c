@@ -2,6 +2,7 @@
 /* The real world: clock, /proc, pidfds. */
 #include "controld/world.h"
 
+#include "accounting/clock.h"
 #include "accounting/member.h"
 #include "controld/children.h"
 #include "controld/mapped.h"
@@ -21,14 +22,6 @@
 
 #define ROLLUP_PAGES_MAX 8192u /* a rollup holds the process up for 2 ms then */
 #define PRELOAD_NAME "/libmemctl-preload"
-
-static uint64_t real_now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static int real_pidfd_open(pid_t pid)
 {
@@ -415,7 +408,7 @@ static int real_oom_adj(pid_t pid, int *ret)
 }
 
 const struct world world_real = {
-	.now_ns = real_now_ns,
+	.now_ns = clock_now_ns,
 	.pidfd_open = real_pidfd_open,
 	.pidfd_signal = real_pidfd_signal,
 	.start_time = real_start_time,

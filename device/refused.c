@@ -3,6 +3,7 @@
 #include "device/refused.h"
 
 #include "accounting/account.h"
+#include "accounting/clock.h"
 #include "accounting/effort.h"
 #include "accounting/evict.h"
 #include "accounting/group.h"
@@ -102,17 +103,9 @@ static uint64_t look(const struct need *n)
 	return most;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void count_stall(struct need *n)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 
 	mc_add_relaxed(&account_of(n->seg, n->charge->to.account)->stall_ns, now - n->since_ns);
 	n->since_ns = now;
@@ -134,11 +127,11 @@ static bool others_are_awaited(const struct need *n)
 /* Until there is room, or nobody is awaited any more. */
 static bool wait_and_try(struct need *n, awaited *is_awaited)
 {
-	uint64_t end = now_ns() + RECLAIM_PATIENCE_MS * 1000000ull;
+	uint64_t end = clock_now_ns() + RECLAIM_PATIENCE_MS * 1000000ull;
 
 	for (;;) {
 		uint32_t seen = reclaim_gave(n->seg);
-		uint64_t now = now_ns();
+		uint64_t now = clock_now_ns();
 
 		if (look(n) == 0 || now >= end || !is_awaited(n))
 			break;
@@ -173,12 +166,12 @@ static mc_word vain_until[RESOURCES_MAX];
 
 static bool was_vain_lately(unsigned resource)
 {
-	return now_ns() < mc_load_relaxed(&vain_until[resource]);
+	return clock_now_ns() < mc_load_relaxed(&vain_until[resource]);
 }
 
 static void note_vain(unsigned resource, uint64_t since_ns)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 	uint64_t rest = (now - since_ns) * VAIN_TIMES;
 
 	mc_store_relaxed(&vain_until[resource], now + (rest < VAIN_MOST_NS ? rest : VAIN_MOST_NS));
@@ -209,7 +202,7 @@ static bool ask_pass(struct need *n, bool ignore_low, bool *ret_spared)
 /* Those below their low only where nothing else was to be had. */
 static bool ask_others(struct need *n)
 {
-	uint64_t since_ns = now_ns();
+	uint64_t since_ns = clock_now_ns();
 	bool spared = false;
 
 	if (was_vain_lately(n->resource))
@@ -285,7 +278,7 @@ static struct need need_of(struct device_charge *c, unsigned resource, uint64_t 
 		.resource = resource,
 		.units = units,
 		.group = group,
-		.since_ns = now_ns(),
+		.since_ns = clock_now_ns(),
 	};
 }
 
@@ -316,11 +309,11 @@ static uint64_t used_by_all(const struct need *n)
 /* As long as they are awaited, and nothing more came before. */
 static void wait_for_answers(struct need *n)
 {
-	uint64_t end = now_ns() + RECLAIM_PATIENCE_MS * 1000000ull;
+	uint64_t end = clock_now_ns() + RECLAIM_PATIENCE_MS * 1000000ull;
 
 	for (;;) {
 		uint32_t seen = reclaim_gave(n->seg);
-		uint64_t now = now_ns();
+		uint64_t now = clock_now_ns();
 
 		if (now >= end || !others_are_awaited(n))
 			break;
@@ -355,7 +348,7 @@ static bool trim_for_device(struct need *n)
 
 bool device_full(struct device_charge *c, unsigned resource, uint64_t bytes)
 {
-	uint64_t since_ns = now_ns();
+	uint64_t since_ns = clock_now_ns();
 	bool spared = false, any;
 	struct need n;
 

@@ -3,6 +3,7 @@
 #include "preload/cold.h"
 
 #include "accounting/account.h"
+#include "accounting/clock.h"
 #include "accounting/member.h"
 #include "accounting/reclaim.h"
 #include "accounting/smaps.h"
@@ -100,17 +101,9 @@ bool cold_is_worth_asking(void)
 	return !is_off && (smaps_has_swap() || mc_load_relaxed(&gives_up));
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static uint32_t ms_left(void)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 
 	return now < cold.due_ns ? (uint32_t)((cold.due_ns - now) / 1000000) + 1 : 0;
 }
@@ -118,7 +111,7 @@ static uint32_t ms_left(void)
 static void open_window(enum phase phase)
 {
 	cold.phase = phase;
-	cold.due_ns = now_ns() + COLD_WINDOW_MS * 1000000ull;
+	cold.due_ns = clock_now_ns() + COLD_WINDOW_MS * 1000000ull;
 }
 
 /* A counter between two of its steps can be below 0. */

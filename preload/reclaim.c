@@ -2,6 +2,7 @@
 /* What a thread does when a limit refuses it, and what it owes above memory.high. */
 #include "preload/reclaim.h"
 
+#include "accounting/clock.h"
 #include "accounting/effort.h"
 #include "accounting/keep.h"
 #include "accounting/member.h"
@@ -127,17 +128,9 @@ static bool look_for_room(const struct need *n)
 	return has_room(n);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void count_stall(const struct need *n, uint64_t since_ns)
 {
-	mc_add_relaxed(&slot_of(n)->stall_ns, now_ns() - since_ns);
+	mc_add_relaxed(&slot_of(n)->stall_ns, clock_now_ns() - since_ns);
 }
 
 /* Whether somebody asked is still worth waiting for. */
@@ -156,13 +149,13 @@ static bool others_are_awaited(const struct need *n, uint32_t now)
 /* True when there is room; gives up when nobody is awaited any more, or after so long. */
 static bool wait_for(const struct need *n, awaited *is_awaited, uint32_t patience_ms)
 {
-	uint64_t since = now_ns();
+	uint64_t since = clock_now_ns();
 	uint64_t end = since + (uint64_t)patience_ms * 1000000;
 	bool room;
 
 	for (;;) {
 		uint32_t seen = reclaim_gave(n->seg);
-		uint64_t now = now_ns();
+		uint64_t now = clock_now_ns();
 		uint64_t left = now < end ? end - now : 0;
 
 		room = look_for_room(n);
@@ -313,7 +306,7 @@ static enum oom_policy policy_of(const struct need *n)
 /* Until there is room, or a look finds that something else has changed. */
 static void wait_a_while(const struct need *n, uint32_t ms)
 {
-	uint64_t since = now_ns();
+	uint64_t since = clock_now_ns();
 	uint32_t seen = reclaim_gave(n->seg);
 
 	if (!look_for_room(n))
@@ -455,7 +448,7 @@ static void pay(struct need *n)
 {
 	uint16_t leaf = (uint16_t)mc_load_relaxed(&n->self->group);
 	uint64_t debt = mine.debt;
-	uint64_t since = now_ns();
+	uint64_t since = clock_now_ns();
 	uint32_t ms;
 
 	mine.debt = 0;
