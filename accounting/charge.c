@@ -46,18 +46,6 @@ void charge_down(const struct segment *seg, unsigned resource, uint16_t group, u
 	arm_look(seg, resource, leaf);
 }
 
-/* C1 and U1 share their form: one swap of the own account. */
-static bool take_from_stock(struct account *account, uint64_t n)
-{
-	uint64_t word = mc_load_full(&account->word);
-
-	while (account_stock(word) >= n)
-		if (mc_cas_full(&account->word, &word,
-				account_word(account_epoch(word), account_held(word) + n, account_stock(word) - n)))
-			return true;
-	return false;
-}
-
 static bool is_any_tight(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n)
 {
 	for (; group != GROUP_NIL; group = group_parent(seg, group))
@@ -240,7 +228,7 @@ int charge_try_as(const struct actor *by, uint32_t account, uint64_t n, unsigned
 	struct attempt t = begin(by, account, n);
 	int err;
 
-	if (take_from_stock(t.account, n))
+	if (charge_from_stock(t.account, n))
 		return 0;
 	t.how = how;
 	mc_add_full(by->open, 1); /* C2 */
@@ -327,7 +315,7 @@ void charge_force(const struct actor *by, uint32_t account, uint64_t n, enum ove
 {
 	struct attempt t = begin(by, account, n);
 
-	if (take_from_stock(t.account, n))
+	if (charge_from_stock(t.account, n))
 		return;
 	mc_add_full(by->open, 1);
 	do {

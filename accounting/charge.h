@@ -42,6 +42,18 @@ struct actor {
 	uint32_t pid;
 };
 
+/* C1: n units out of the account's own stock. False: it has not so many; nothing done. */
+static inline bool charge_from_stock(struct account *account, uint64_t n)
+{
+	uint64_t word = mc_load_full(&account->word);
+
+	while (account_stock(word) >= n)
+		if (mc_cas_full(&account->word, &word,
+				account_word(account_epoch(word), account_held(word) + n, account_stock(word) - n)))
+			return true;
+	return false;
+}
+
 /* Charges n units. 0; -ENOMEM: a limit refuses, nothing is charged, *ret_refused (may be NULL) is the
  * group that refused, its failcnt and events are counted. Leaves errno alone. */
 int charge_try(const struct actor *by, uint32_t account, uint64_t n, uint16_t *ret_refused);

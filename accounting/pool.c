@@ -8,9 +8,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define SLACK_MIN 64u
-#define SLACK_MAX 2048u
-
 /* The limit is read again after the swap: either we see the new limit or set_max, which writes the
  * limit and then reads usage, sees our charge [O3]. As page_counter_try_charge / page_counter_set_max. */
 int pool_try_charge(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n, uint32_t epoch)
@@ -68,17 +65,6 @@ int pool_cancel(const struct segment *seg, unsigned resource, uint16_t group, ui
 			n = usage;
 	} while (!mc_cas_full(&pool->word, &word, pool_word(epoch, usage - n)));
 	return 0;
-}
-
-bool pool_is_tight(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n)
-{
-	uint64_t max = mc_load_relaxed(&seg->limits->limits[resource][group].max);
-	uint64_t slack = max / 16;
-
-	if (max >= PAGES_MAX)
-		return false;
-	slack = slack < SLACK_MIN ? SLACK_MIN : slack > SLACK_MAX ? SLACK_MAX : slack;
-	return pool_usage(mc_load_relaxed(&pool_of(seg, resource, group)->word)) + n + slack > max;
 }
 
 void pool_count_event(const struct segment *seg, unsigned resource, uint16_t group, enum event what)

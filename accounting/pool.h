@@ -65,9 +65,20 @@ int pool_charge(const struct segment *seg, unsigned resource, uint16_t group, ui
  * to take back; -EBUSY: this very epoch is being recounted: wait and call again. */
 int pool_cancel(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n, uint32_t epoch);
 
-/* True when usage + n is within the slack under the limit, where no stock is taken any more. The slack
- * is 1/16 of the limit, at least 64 and at most 2048 units. */
-bool pool_is_tight(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n);
+/* True when usage + n is within the slack under the limit, where no stock is taken any more: 1/16 of the limit,
+ * at least POOL_SLACK_LEAST and at most POOL_SLACK_MOST units. */
+#define POOL_SLACK_LEAST 64u
+#define POOL_SLACK_MOST 2048u
+static inline bool pool_is_tight(const struct segment *seg, unsigned resource, uint16_t group, uint64_t n)
+{
+	uint64_t max = mc_load_relaxed(&seg->limits->limits[resource][group].max);
+	uint64_t slack = max / 16;
+
+	if (max >= PAGES_MAX)
+		return false;
+	slack = slack < POOL_SLACK_LEAST ? POOL_SLACK_LEAST : slack > POOL_SLACK_MOST ? POOL_SLACK_MOST : slack;
+	return pool_usage(mc_load_relaxed(&pool_of(seg, resource, group)->word)) + n + slack > max;
+}
 
 /* Counts an event in the group and in all above it. */
 void pool_count_event(const struct segment *seg, unsigned resource, uint16_t group, enum event what);

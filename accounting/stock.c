@@ -7,16 +7,6 @@
 /* Below so many accounts a look at each costs less than a refusal does anyway. */
 #define LOOK_ALWAYS 256u
 
-void stock_announce(const struct segment *seg, unsigned resource, uint16_t group)
-{
-	for (; group != GROUP_NIL; group = group_parent(seg, group)) {
-		mc_word32 *stocked = &pool_of(seg, resource, group)->stocked;
-
-		if (!mc_load_full(stocked)) /* [O5] */
-			mc_store_full(stocked, 1);
-	}
-}
-
 bool stock_may_be_below(const struct segment *seg, unsigned resource, uint16_t group)
 {
 	struct pool *pool = pool_of(seg, resource, group);

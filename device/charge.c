@@ -8,11 +8,6 @@
 #include "accounting/region.h"
 #include "device/refused.h"
 
-static uint64_t units_of(uint64_t bytes)
-{
-	return bytes / REGION_UNIT + (bytes % REGION_UNIT != 0);
-}
-
 static bool take_slowly(struct device_charge *c, unsigned resource, uint64_t units, bool may_wait)
 {
 	uint16_t refused = GROUP_ROOT;
@@ -29,12 +24,8 @@ static bool take_slowly(struct device_charge *c, unsigned resource, uint64_t uni
  */
 static bool take_units(struct device_charge *c, unsigned resource, uint64_t units, bool may_wait)
 {
-	uint64_t word = mc_load_relaxed(&account_of(c->member->actor.seg, c->to.account)->word);
-
-	if (__builtin_expect(account_stock(word) >= units, 1) &&
-	    charge_try_as(&c->member->actor, c->to.account, units, CHARGE_FIRST, NULL) == 0)
-		return true;
-	return take_slowly(c, resource, units, may_wait);
+	return __builtin_expect(charge_from_stock(account_of(c->member->actor.seg, c->to.account), units), 1) ||
+	       take_slowly(c, resource, units, may_wait);
 }
 
 bool device_charge_reserve(struct device_charge *c, int resource, uint64_t bytes)
@@ -48,15 +39,15 @@ bool device_charge_reserve(struct device_charge *c, int resource, uint64_t bytes
 		c->member = NULL;
 		return true;
 	}
-	if (!take_units(c, (unsigned)resource, units_of(bytes), true))
+	if (!take_units(c, (unsigned)resource, device_units(bytes), true))
 		return false;
-	c->units = units_of(bytes);
+	c->units = device_units(bytes);
 	return true;
 }
 
 bool device_charge_reserve_more(struct device_charge *c, uint64_t bytes)
 {
-	uint64_t units = units_of(bytes);
+	uint64_t units = device_units(bytes);
 	unsigned resource;
 
 	if (!c->member)
@@ -80,19 +71,16 @@ void device_charge_cancel(struct device_charge *c)
 	c->units = 0;
 }
 
-void device_charge_commit(struct device_charge *c, uint64_t bytes, struct device_paid *ret)
+void device_charge_commit_other(struct device_charge *c, uint64_t units, struct device_paid *ret)
 {
-	uint64_t units = units_of(bytes);
-
 	*ret = (struct device_paid){ 0 };
 	if (!c->member)
 		return;
 	if (units < c->units)
 		give(c->member, c->to.account, c->units - units);
-	else if (units > c->units)
+	else
 		charge_force(&c->member->actor, c->to.account, units - c->units, OVER_LAZY);
-	*ret = (struct device_paid){ .units = units, .slot = (uint8_t)c->to.slot };
-	c->units = 0;
+	*ret = device_paid_of(units, c->to.slot);
 }
 
 void device_charge_return(const struct device_paid *paid)
@@ -108,7 +96,7 @@ void device_charge_return(const struct device_paid *paid)
 void device_charge_settle(struct device_charge *c, int resource, struct device_paid *paid, uint64_t bytes)
 {
 	struct device_charge own = { 0 };
-	uint64_t units = units_of(bytes);
+	uint64_t units = device_units(bytes);
 	uint32_t account;
 
 	if (!c && (units == paid->units || !device_charge_reserve(&own, resource, 0)))

@@ -6,14 +6,12 @@
 
 #include <string.h>
 
-struct cuda_devices *cuda_devices(struct copy *copy)
+/* Two threads may both do so, with the same outcome. */
+struct cuda_devices *cuda_devices_find(struct copy *copy)
 {
 	static struct cuda_devices all[COPIES];
-	static mc_word32 made[COPIES];
 	struct cuda_devices *d = &all[copy->index];
 
-	if (__builtin_expect(mc_load_acquire(&made[copy->index]), 1))
-		return d;
 	*(void **)&d->ctx_device = resolve_in(copy, "cuCtxGetDevice");
 	*(void **)&d->ctx_current = resolve_in(copy, "cuCtxGetCurrent");
 	*(void **)&d->device_count = resolve_in(copy, "cuDeviceGetCount");
@@ -32,7 +30,7 @@ struct cuda_devices *cuda_devices(struct copy *copy)
 	*(void **)&d->primary_retain = resolve_in(copy, "cuDevicePrimaryCtxRetain");
 	*(void **)&d->primary_state = resolve_in(copy, "cuDevicePrimaryCtxGetState");
 	device_charge_on_refusal(cuda_pools_trim);
-	mc_store_release(&made[copy->index], 1);
+	mc_store_release(&copy->devices, d);
 	return d;
 }
 

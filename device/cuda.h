@@ -56,8 +56,15 @@ struct cuda_devices {
 
 #define CUDA_REGION_NONE UINT32_MAX
 
-/* Made at the copy's first use. NULL: no memory. */
-struct cuda_devices *cuda_devices(struct copy *copy);
+struct cuda_devices *cuda_devices_find(struct copy *copy);
+
+/* Made at the copy's first use. */
+static inline struct cuda_devices *cuda_devices(struct copy *copy)
+{
+	struct cuda_devices *d = mc_load_acquire(&copy->devices);
+
+	return __builtin_expect(d != NULL, 1) ? d : cuda_devices_find(copy);
+}
 
 /* The region of a device, by its ordinal in this process; -1: it cannot be charged. */
 int cuda_region(struct copy *copy, cu_device ordinal);

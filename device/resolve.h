@@ -38,7 +38,7 @@ struct copy {
 	struct link_map *map; /* NULL: not loaded yet */
 	void *real[CALLS];    /* NULL: this driver has no such function */
 	mc_word32 ready;
-	struct cuda_devices *devices; /* cuda.c's */
+	struct cuda_devices *_Atomic devices; /* cuda.c's; sync: release when made */
 };
 
 /* The functions of a copy, for what wrappers need beside what they wrap. NULL: this driver lacks
