@@ -20,14 +20,9 @@
 
 /* ---- the thread ------------------------------------------------------------------------------------------------- */
 
-static uint64_t now_of(const struct notify *n)
-{
-	return n->served->daemon->world->now_ns();
-}
-
 static uint64_t look(struct notify *n)
 {
-	uint64_t now_ns = now_of(n), wait_ns;
+	uint64_t now_ns = notify_now_ns(n), wait_ns;
 
 	(void)pthread_mutex_lock(&n->lock);
 	notify_look(n, now_ns);
@@ -92,32 +87,12 @@ static struct notify *notify_of(struct served *s)
 	return n;
 }
 
-/* ---- finding ---------------------------------------------------------------------------------------------------- */
-
-static struct owner **owner_place(struct notify *n, const void *key)
-{
-	struct owner **at = &n->owner[(uintptr_t)key / 64 % CHAINS];
-
-	while (*at && (*at)->key != key)
-		at = &(*at)->next;
-	return at;
-}
-
-static struct subscription *find(struct notify *n, uint32_t id, const void *owner)
-{
-	struct subscription *sub = n->by_id[id % CHAINS];
-
-	while (sub && sub->id != id)
-		sub = sub->next_id;
-	return sub && sub->owner->key == owner ? sub : NULL;
-}
-
 /* ---- making ----------------------------------------------------------------------------------------------------- */
 
 static int get_beacon(struct notify *n, const struct notify_means *means, const void *owner, struct beacon **ret,
 		      struct complaint *why)
 {
-	struct subscription *other = means->share ? find(n, means->share, owner) : NULL;
+	struct subscription *other = means->share ? notify_find(n, means->share, owner) : NULL;
 	int err;
 
 	if (means->share && (!other || !other->beacon))
@@ -141,263 +116,29 @@ static int get_beacon(struct notify *n, const struct notify_means *means, const 
 	return err ? complain(why, err, "cannot use the eventfd: %s", strerror(-err)) : 0;
 }
 
-static struct subscription *make(struct notify *n, uint16_t group, const char *event, const struct event_spec *spec)
-{
-	char path[GROUP_PATH_MAX];
-	size_t a = group_path(&n->served->seg, group, path), b = strlen(event);
-	struct subscription *sub = calloc(1, sizeof(*sub) + a + b + 2);
-
-	if (!sub)
-		return NULL;
-	memcpy(sub->text, path, a);
-	memcpy(sub->text + a + 1, event, b);
-	sub->kind = (uint8_t)spec->kind;
-	sub->level = (uint8_t)spec->level;
-	sub->mode = (uint8_t)spec->mode;
-	sub->resource = (uint8_t)spec->resource;
-	sub->units = spec->units;
-	return sub;
-}
-
-static bool has_meter(const struct subscription *sub)
-{
-	return sub->kind == ON_USAGE || sub->kind == ON_MEMSW;
-}
-
-static struct meter *find_meter(const struct watched *w, const struct subscription *sub)
-{
-	struct meter *m = w->meters;
-
-	while (m && (m->resource != sub->resource || m->is_memsw != (sub->kind == ON_MEMSW)))
-		m = m->next;
-	return m;
-}
-
-static struct meter *get_meter(struct watched *w, const struct subscription *sub)
-{
-	struct meter *m = find_meter(w, sub);
-
-	if (m)
-		return m;
-	m = calloc(1, sizeof(*m));
-	if (!m)
-		return NULL;
-	m->resource = sub->resource;
-	m->is_memsw = sub->kind == ON_MEMSW;
-	m->next = w->meters;
-	w->meters = m;
-	return m;
-}
-
-/* What was crossed before is told to those who were there; then it counts from the usage as it is, without stocks. */
-static int add_threshold(struct notify *n, struct watched *w, struct subscription *sub)
-{
-	struct meter *m = get_meter(w, sub);
-	int err;
-
-	if (!m)
-		return -ENOMEM;
-	notify_look_crossed(n, w->group);
-	if (stock_may_be_below(&n->served->seg, m->resource, w->group))
-		(void)stock_drain(&n->served->actor, m->resource, w->group);
-	err = threshold_add(&m->thresholds, sub->units, sub, notify_usage(n, w, m));
-	if (!err)
-		notify_look_crossed(n, w->group);
-	return err;
-}
-
-static int add_trigger(struct notify *n, struct watched *w, struct subscription *sub, const struct event_spec *spec)
-{
-	sub->trigger = calloc(1, sizeof(*sub->trigger));
-	if (!sub->trigger)
-		return -ENOMEM;
-	loop_request_turn(n->served->daemon);
-	return psi_trigger_open(sub->trigger, spec->trigger, true, stall_psi(n->served, w->group, now_of(n)));
-}
-
-/* Refusals of before are not news. */
-static void begin_oom(struct notify *n)
-{
-	uint32_t groups = mc_load_full(&n->served->seg.limits->header.groups_used);
-
-	for (uint32_t g = 0; g < groups; g++)
-		n->oom[g] = (struct oom_state){
-			.generation = n->served->seg.limits->group[g].generation + 1,
-			.refused_seen = mc_load_relaxed(
-				&pool_of(&n->served->seg, RESOURCE_MEMORY, (uint16_t)g)->event_local[EVENT_OOM]),
-			.is_under = n->oom[g].is_under &&
-				    n->oom[g].generation == n->served->seg.limits->group[g].generation + 1,
-		};
-}
-
-/* Members count and compare only what somebody wants. */
-static void set_watched(struct notify *n)
-{
-	uint32_t bits = 0;
-
-	if (n->kinds[ON_USAGE] || n->kinds[ON_MEMSW])
-		bits |= 1u << MARK_CROSSED;
-	if (n->kinds[ON_EVENTS] || n->kinds[ON_OOM])
-		bits |= 1u << MARK_COUNTED;
-	if (n->kinds[ON_PRESSURE])
-		bits |= 1u << MARK_STRAINED;
-	mc_store_full(&n->served->seg.limits->header.watched, bits); /* [O10] */
-}
-
-static int begin(struct notify *n, struct watched *w, struct subscription *sub, const struct event_spec *spec)
-{
-	if (n->kinds[sub->kind]++ == 0) {
-		set_watched(n);
-		if (sub->kind == ON_OOM)
-			begin_oom(n);
-	}
-	if (has_meter(sub))
-		return add_threshold(n, w, sub);
-	if (sub->kind == ON_STALL)
-		return add_trigger(n, w, sub, spec);
-	if (sub->kind == ON_EVENTS) {
-		notify_look_counted(n, w->group, now_of(n));
-		w->events_seen = notify_events(n, w->group);
-	}
-	return 0;
-}
-
-static void end(struct notify *n, struct subscription *sub)
-{
-	struct meter *m = has_meter(sub) && sub->watched ? find_meter(sub->watched, sub) : NULL;
-
-	if (m)
-		threshold_remove(&m->thresholds, sub->units, sub);
-	free(sub->trigger);
-	sub->trigger = NULL;
-	if (--n->kinds[sub->kind] == 0)
-		set_watched(n);
-}
-
-/* ---- linking ---------------------------------------------------------------------------------------------------- */
-
-static struct watched *get_watched(struct notify *n, uint16_t group)
-{
-	struct watched *w = n->watched[group];
-
-	if (w)
-		return w;
-	w = calloc(1, sizeof(*w));
-	if (w)
-		w->group = group;
-	n->watched[group] = w;
-	return w;
-}
-
-static void free_watched(struct notify *n, struct watched *w)
-{
-	while (w->meters) {
-		struct meter *m = w->meters;
-
-		w->meters = m->next;
-		threshold_free(&m->thresholds);
-		free(m);
-	}
-	n->watched[w->group] = NULL;
-	free(w);
-}
-
-static void link_group(struct watched *w, struct subscription *sub)
-{
-	sub->watched = w;
-	sub->next = w->first;
-	sub->at = &w->first;
-	if (sub->next)
-		sub->next->at = &sub->next;
-	w->first = sub;
-	w->count++;
-}
-
-static void unlink_group(struct notify *n, struct subscription *sub)
-{
-	struct watched *w = sub->watched;
-
-	if (!w)
-		return;
-	*sub->at = sub->next;
-	if (sub->next)
-		sub->next->at = sub->at;
-	sub->watched = NULL;
-	if (--w->count == 0)
-		free_watched(n, w);
-}
-
-static void link_owner(struct notify *n, struct owner *o, struct subscription *sub)
-{
-	sub->owner = o;
-	sub->next_own = o->first;
-	sub->at_own = &o->first;
-	if (sub->next_own)
-		sub->next_own->at_own = &sub->next_own;
-	o->first = sub;
-	sub->next_id = n->by_id[sub->id % CHAINS];
-	n->by_id[sub->id % CHAINS] = sub;
-	n->count++;
-}
-
-static void unlink_owner(struct notify *n, struct subscription *sub)
-{
-	struct subscription **at = &n->by_id[sub->id % CHAINS];
-
-	while (*at != sub)
-		at = &(*at)->next_id;
-	*at = sub->next_id;
-	*sub->at_own = sub->next_own;
-	if (sub->next_own)
-		sub->next_own->at_own = sub->at_own;
-	n->count--;
-}
-
-static struct owner *get_owner(struct notify *n, const void *key)
-{
-	struct owner **at = owner_place(n, key);
-
-	if (!*at) {
-		*at = calloc(1, sizeof(**at));
-		if (*at)
-			(*at)->key = key;
-	}
-	return *at;
-}
-
-static void free_owner_if_idle(struct notify *n, const void *key)
-{
-	struct owner **at = owner_place(n, key), *o = *at;
-
-	if (!o || o->first)
-		return;
-	*at = o->next;
-	free(o);
-}
-
 /* ---- from outside, under the lock -------------------------------------------------------------------------------- */
 
 static int add(struct notify *n, struct subscription *sub, uint16_t group, const struct event_spec *spec,
 	       const void *owner)
 {
-	struct watched *w = n->last_id < NOTIFY_ID_MAX ? get_watched(n, group) : NULL;
-	struct owner *o = w ? get_owner(n, owner) : NULL;
+	struct watched *w = n->last_id < NOTIFY_ID_MAX ? notify_get_watched(n, group) : NULL;
+	struct owner *o = w ? notify_get_owner(n, owner) : NULL;
 	int err;
 
 	if (!o) {
 		if (w && !w->count)
-			free_watched(n, w);
+			notify_free_watched(n, w);
 		return -ENOMEM;
 	}
 	sub->id = ++n->last_id;
-	link_group(w, sub);
-	link_owner(n, o, sub);
-	err = begin(n, w, sub, spec);
+	notify_link_group(w, sub);
+	notify_link_owner(n, o, sub);
+	err = notify_begin(n, w, sub, spec);
 	if (err) {
-		end(n, sub);
-		unlink_group(n, sub);
-		unlink_owner(n, sub);
-		free_owner_if_idle(n, owner);
+		notify_end(n, sub);
+		notify_unlink_group(n, sub);
+		notify_unlink_owner(n, sub);
+		notify_free_owner_if_idle(n, owner);
 	} else if (sub->kind == ON_OOM && notify_is_under_oom(n, group)) {
 		notify_fire(n, sub);
 	}
@@ -414,7 +155,7 @@ static int subscribe(struct notify *n, uint16_t group, const char *event, const 
 
 	if (err)
 		return err;
-	sub = make(n, group, event, spec);
+	sub = notify_make(n, group, event, spec);
 	if (sub)
 		sub->beacon = beacon;
 	err = sub ? add(n, sub, group, spec, owner) : -ENOMEM;
@@ -441,13 +182,13 @@ static void forget(struct notify *n, struct subscription *sub)
 	uint16_t group = sub->watched ? sub->watched->group : GROUP_NIL;
 
 	if (sub->watched)
-		end(n, sub);
-	unlink_group(n, sub);
-	if (group != GROUP_NIL && has_meter(sub))
+		notify_end(n, sub);
+	notify_unlink_group(n, sub);
+	if (group != GROUP_NIL && notify_has_meter(sub))
 		notify_look_crossed(n, group);
 	beacon_flush(&n->beacons);
 	drop_beacon(n, sub);
-	unlink_owner(n, sub);
+	notify_unlink_owner(n, sub);
 	free(sub);
 }
 
@@ -495,11 +236,11 @@ int notify_add(struct served *s, uint16_t group, const char *event, int eventfd,
 int notify_remove(struct served *s, uint32_t id, const void *owner)
 {
 	struct notify *n = lock(s);
-	struct subscription *sub = n ? find(n, id, owner) : NULL;
+	struct subscription *sub = n ? notify_find(n, id, owner) : NULL;
 
 	if (sub) {
 		forget(n, sub);
-		free_owner_if_idle(n, owner);
+		notify_free_owner_if_idle(n, owner);
 	}
 	if (n)
 		unlock(n);
@@ -509,12 +250,12 @@ int notify_remove(struct served *s, uint32_t id, const void *owner)
 void notify_release(struct served *s, const void *owner)
 {
 	struct notify *n = lock(s);
-	struct owner *o = n ? *owner_place(n, owner) : NULL;
+	struct owner *o = n ? *notify_owner_place(n, owner) : NULL;
 
 	while (o && o->first)
 		forget(n, o->first);
 	if (o)
-		free_owner_if_idle(n, owner);
+		notify_free_owner_if_idle(n, owner);
 	if (n)
 		unlock(n);
 }
@@ -529,7 +270,7 @@ static json_t *row_of(const struct subscription *sub)
 json_t *notify_row(struct served *s, const void *owner, uint32_t id)
 {
 	struct notify *n = lock(s);
-	struct subscription *sub = n ? find(n, id, owner) : NULL;
+	struct subscription *sub = n ? notify_find(n, id, owner) : NULL;
 	json_t *row = sub ? row_of(sub) : NULL;
 
 	if (n)
@@ -540,7 +281,7 @@ json_t *notify_row(struct served *s, const void *owner, uint32_t id)
 /* The list begins with the newest; a page, with the oldest. */
 static int list(struct notify *n, const void *owner, uint64_t from, struct page *page)
 {
-	struct owner *o = *owner_place(n, owner);
+	struct owner *o = *notify_owner_place(n, owner);
 	struct subscription **all = NULL;
 	uint32_t count = 0, room = 0;
 	int err = 0;
@@ -579,8 +320,8 @@ void notify_group_gone(struct served *s, uint16_t group)
 	while (n && n->watched[group]) {
 		struct subscription *sub = n->watched[group]->first;
 
-		end(n, sub);
-		unlink_group(n, sub);
+		notify_end(n, sub);
+		notify_unlink_group(n, sub);
 		drop_beacon(n, sub);
 	}
 	if (n) {

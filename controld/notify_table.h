@@ -4,6 +4,7 @@
 #define CONTROLD_NOTIFY_TABLE_H
 
 #include "controld/beacon.h"
+#include "controld/daemon.h"
 #include "controld/notify.h"
 #include "controld/threshold.h"
 
@@ -75,7 +76,48 @@ struct notify {
 	uint64_t quiet_until_ns[MARKS][GROUPS_MAX + 1];
 };
 
+/* ---- notify_table.c: one list per owner and one per group ------------------------------------------------------- */
+
+/* Not in any list yet, without a beacon. NULL: no memory. */
+struct subscription *notify_make(struct notify *n, uint16_t group, const char *event, const struct event_spec *spec);
+
+/* NULL: this owner has no such subscription. */
+struct subscription *notify_find(struct notify *n, uint32_t id, const void *owner);
+
+/* Where the pointer to the owner stands; to NULL where there is none. */
+struct owner **notify_owner_place(struct notify *n, const void *key);
+
+/* Found or made. NULL: no memory. */
+struct owner *notify_get_owner(struct notify *n, const void *key);
+struct watched *notify_get_watched(struct notify *n, uint16_t group);
+struct meter *notify_get_meter(struct watched *w, const struct subscription *sub);
+
+bool notify_has_meter(const struct subscription *sub);
+struct meter *notify_find_meter(const struct watched *w, const struct subscription *sub);
+
+void notify_link_group(struct watched *w, struct subscription *sub);
+void notify_link_owner(struct notify *n, struct owner *o, struct subscription *sub);
+
+/* The last one of a group takes the group's meters along. */
+void notify_unlink_group(struct notify *n, struct subscription *sub);
+void notify_unlink_owner(struct notify *n, struct subscription *sub);
+
+void notify_free_watched(struct notify *n, struct watched *w);
+void notify_free_owner_if_idle(struct notify *n, const void *key);
+
+/* ---- notify_kinds.c ---------------------------------------------------------------------------------------------- */
+
+/* From here on it counts; what was before is no news to it. Negative errno: notify_end all the same. */
+int notify_begin(struct notify *n, struct watched *w, struct subscription *sub, const struct event_spec *spec);
+
+void notify_end(struct notify *n, struct subscription *sub);
+
 /* ---- notify.c ------------------------------------------------------------------------------------------------ */
+
+static inline uint64_t notify_now_ns(const struct notify *n)
+{
+	return n->served->daemon->world->now_ns();
+}
 
 static inline void notify_fire(struct notify *n, struct subscription *sub)
 {
