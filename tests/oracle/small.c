@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Programs for tests/oracle: each mode takes memory in one way, step by step, and stays at each. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
+#include <alloca.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -100,7 +103,7 @@ static void wait_all(void)
 static void *thread_uses_stack(void *size)
 {
 	size_t n = *(size_t *)size;
-	char part[n];
+	char *part = alloca(n);
 
 	touch(part, n);
 	stay();
