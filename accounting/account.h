@@ -40,9 +40,11 @@ static inline uint32_t account_meta_generation(uint64_t meta)
 	return (uint32_t)(meta >> 32);
 }
 
+/* Numbers that all can write are brought into their range where they are used: a program with a wild pointer may make
+ * them wrong, and a recount puts that right, but never lead another one out of the segment. */
 static inline unsigned account_meta_resource(uint64_t meta)
 {
-	return (unsigned)(meta >> 24) & 0xff;
+	return (unsigned)(meta >> 24) % RESOURCES_MAX;
 }
 
 /* False: the word is of another epoch. An account that holds nothing may have been claimed with an epoch that was over
@@ -55,7 +57,15 @@ static inline bool account_counts_in(uint64_t word, uint32_t epoch)
 
 static inline struct account *account_of(const struct segment *seg, uint32_t account)
 {
-	return &seg->counters->account[account];
+	return &seg->counters->account[account % ACCOUNTS_MAX];
+}
+
+/* One more than the highest account that was ever claimed [O7]. */
+static inline uint32_t account_mark(const struct segment *seg)
+{
+	uint32_t mark = mc_load_full(&seg->counters->header.accounts_used);
+
+	return mark < ACCOUNTS_MAX ? mark : ACCOUNTS_MAX;
 }
 
 /* Claims a free account for `member` in (resource, group); word and class counters are 0 and of the

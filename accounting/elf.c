@@ -30,10 +30,16 @@ static const void *part(const struct image *image, uint64_t offset, uint64_t siz
 	return image->at + offset;
 }
 
+/* The same of records that are read as such. */
+static const void *records(const struct image *image, uint64_t offset, uint64_t size)
+{
+	return offset % sizeof(uint64_t) ? NULL : part(image, offset, size);
+}
+
 static const Elf64_Phdr *find_segment(const struct image *image, uint32_t type)
 {
 	const Elf64_Ehdr *head = part(image, 0, sizeof(*head));
-	const Elf64_Phdr *ph = part(image, head->e_phoff, (uint64_t)head->e_phnum * sizeof(*ph));
+	const Elf64_Phdr *ph = records(image, head->e_phoff, (uint64_t)head->e_phnum * sizeof(*ph));
 
 	for (unsigned i = 0; ph && i < head->e_phnum; i++)
 		if (ph[i].p_type == type)
@@ -45,7 +51,7 @@ static const Elf64_Phdr *find_segment(const struct image *image, uint32_t type)
 static uint64_t file_offset(const struct image *image, uint64_t address)
 {
 	const Elf64_Ehdr *head = part(image, 0, sizeof(*head));
-	const Elf64_Phdr *ph = part(image, head->e_phoff, (uint64_t)head->e_phnum * sizeof(*ph));
+	const Elf64_Phdr *ph = records(image, head->e_phoff, (uint64_t)head->e_phnum * sizeof(*ph));
 
 	for (unsigned i = 0; ph && i < head->e_phnum; i++)
 		if (ph[i].p_type == PT_LOAD && address >= ph[i].p_vaddr && address - ph[i].p_vaddr < ph[i].p_filesz)
@@ -68,7 +74,7 @@ static bool names_sanitizer(const char *strings, size_t size)
 static bool is_sanitized(const struct image *image)
 {
 	const Elf64_Phdr *dynamic = find_segment(image, PT_DYNAMIC);
-	const Elf64_Dyn *d = dynamic ? part(image, dynamic->p_offset, dynamic->p_filesz) : NULL;
+	const Elf64_Dyn *d = dynamic ? records(image, dynamic->p_offset, dynamic->p_filesz) : NULL;
 	uint64_t table = 0;
 	uint64_t size = 0;
 	const char *strings;

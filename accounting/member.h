@@ -21,7 +21,7 @@
 
 static inline struct member *member_of(const struct segment *seg, uint32_t member)
 {
-	return &seg->counters->member[member];
+	return &seg->counters->member[member % MEMBERS_MAX];
 }
 
 static inline enum member_state member_state(uint64_t state)
@@ -93,7 +93,9 @@ uint64_t member_held_elsewhere(const struct segment *seg, uint32_t member, uint3
 /* Slot indices go from 0 to this mark. */
 static inline uint32_t member_mark(const struct segment *seg)
 {
-	return mc_load_full(&seg->counters->header.members_used);
+	uint32_t mark = mc_load_full(&seg->counters->header.members_used);
+
+	return mark < MEMBERS_MAX ? mark : MEMBERS_MAX;
 }
 
 #endif

@@ -103,7 +103,7 @@ static bool visit(struct pass *p, uint32_t account)
 
 static bool visit_accounts(struct pass *p)
 {
-	p->accounts = mc_load_full(&p->seg->counters->header.accounts_used);
+	p->accounts = account_mark(p->seg);
 	for (uint32_t i = 0; i < p->accounts; i++)
 		if (!visit(p, i))
 			return false;

@@ -101,7 +101,7 @@ static uint64_t settle_listed(const struct segment *seg, uint32_t member, bool c
 /* A process that died between claiming an account and listing it has one that only a scan finds. */
 static void free_accounts(const struct segment *seg, uint32_t member, bool scan)
 {
-	uint32_t mark = mc_load_full(&seg->counters->header.accounts_used);
+	uint32_t mark = account_mark(seg);
 	struct member *m = member_of(seg, member);
 
 	for (uint32_t i = 0; scan && i < mark; i++)

@@ -7,7 +7,7 @@
 
 static void read_accounts(const struct segment *seg, struct snapshot *s)
 {
-	uint32_t mark = mc_load_full(&seg->counters->header.accounts_used);
+	uint32_t mark = account_mark(seg);
 
 	for (uint32_t i = 0; i < mark; i++) {
 		struct account *a = account_of(seg, i);
@@ -94,7 +94,7 @@ void snapshot_free(struct snapshot *s)
 /* What a group's pool should show: its accounts' held and stock, and its children's usage. */
 static void expect(const struct segment *seg, unsigned resource, uint64_t *sum, uint32_t groups)
 {
-	uint32_t mark = mc_load_full(&seg->counters->header.accounts_used);
+	uint32_t mark = account_mark(seg);
 
 	for (uint32_t i = 0; i < mark; i++) {
 		uint64_t word = mc_load_full(&account_of(seg, i)->word);

@@ -12,7 +12,7 @@ bool stock_may_be_below(const struct segment *seg, unsigned resource, uint16_t g
 	struct pool *pool = pool_of(seg, resource, group);
 	bool announced = mc_load_full(&pool->stocked) && mc_exchange_full(&pool->stocked, 0); /* [O5] */
 
-	return announced || mc_load_relaxed(&seg->counters->header.accounts_used) <= LOOK_ALWAYS ||
+	return announced || account_mark(seg) <= LOOK_ALWAYS ||
 	       mc_load_relaxed(&pool->failcnt) % 64 == 0;
 }
 
@@ -39,7 +39,7 @@ static uint64_t drain_one(const struct actor *by, uint32_t account, uint64_t met
 
 uint64_t stock_drain(const struct actor *by, unsigned resource, uint16_t group)
 {
-	uint32_t accounts = mc_load_full(&by->seg->counters->header.accounts_used);
+	uint32_t accounts = account_mark(by->seg);
 	uint64_t drained = 0;
 
 	mc_add_full(by->open, 1);

@@ -246,7 +246,7 @@ static bool is_charged(const struct segment *seg, uint16_t group)
 /* What still refers to a group: accounts of members that moved on, children that linger. */
 static void mark_referred(const struct segment *seg, uint8_t *referred)
 {
-	uint32_t accounts = mc_load_full(&seg->counters->header.accounts_used);
+	uint32_t accounts = account_mark(seg);
 	uint32_t used = mc_load_relaxed(&seg->limits->header.groups_used);
 
 	for (uint32_t i = 0; i < accounts; i++)

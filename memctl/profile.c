@@ -223,7 +223,8 @@ static int compare(const void *a, const void *b, void *arg)
 
 void profile_sort(struct profile *p, enum profile_by by)
 {
-	qsort_r(p->stack, p->stacks, sizeof(*p->stack), compare, &by);
+	if (p->stacks)
+		qsort_r(p->stack, p->stacks, sizeof(*p->stack), compare, &by);
 	index_stacks(p, p->stack_index_room);
 }
 

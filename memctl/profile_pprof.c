@@ -5,6 +5,7 @@
 
 #include "accounting/stacks.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,6 +126,15 @@ static const struct {
 };
 #define TYPES (sizeof(types) / sizeof(types[0]))
 
+/* As the format has it: 64 bits, signed. A damaged picture may say any number. */
+static uint64_t whole(double value)
+{
+	static const double most = 9.2e18;
+
+	value = fmin(fmax(value, -most), most);
+	return (uint64_t)(int64_t)round(value);
+}
+
 static void put_sample(struct writer *w, const struct profile_stack *s)
 {
 	struct bytes m = { 0 }, packed = { 0 };
@@ -133,8 +143,7 @@ static void put_sample(struct writer *w, const struct profile_stack *s)
 		put_varint(&packed, s->frame[i] + 1);
 	put_message(&m, SAMPLE_LOCATIONS, &packed);
 	for (size_t i = 0; i < TYPES; i++)
-		put_varint(&packed,
-			   (uint64_t)(int64_t)(s->value[types[i].value] + (s->value[types[i].value] < 0 ? -0.5 : 0.5)));
+		put_varint(&packed, whole(s->value[types[i].value]));
 	put_message(&m, SAMPLE_VALUES, &packed);
 	put_number(&packed, LABEL_KEY, text(w, "kind"));
 	put_number(&packed, LABEL_TEXT, text(w, profile_kind_names[s->kind < STACKS_KINDS ? s->kind : 0]));
@@ -200,7 +209,7 @@ void profile_write_pprof(const struct profile *p, const struct profile_look *loo
 	for (size_t i = 0; i < TYPES; i++)
 		put_type(&w, &w.out, P_SAMPLE_TYPE, types[i].name, types[i].unit);
 	put_type(&w, &w.out, P_PERIOD_TYPE, "space", "bytes");
-	put_number(&w.out, P_PERIOD, (uint64_t)p->rate);
+	put_number(&w.out, P_PERIOD, whole(p->rate));
 	put_number(&w.out, P_DEFAULT_TYPE, text(&w, default_type[look->by]));
 	for (unsigned i = 0; i < STACKS_KINDS; i++)
 		(void)text(&w, profile_kind_names[i]);

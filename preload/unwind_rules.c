@@ -125,6 +125,12 @@ static int64_t read_sleb(struct cursor *c)
 	return (int64_t)value;
 }
 
+/* An offset as the description has it: it may be any number. */
+static int64_t scaled(const struct table *t, uint64_t offset)
+{
+	return (int64_t)(offset * (uint64_t)t->data_align);
+}
+
 static void skip(struct cursor *c, uint64_t n)
 {
 	if (n > (size_t)(c->end - c->at))
@@ -139,9 +145,10 @@ static void skip(struct cursor *c, uint64_t n)
 static void define_by_expression(struct table *t, struct cursor *c)
 {
 	uint64_t n = read_uleb(c);
-	struct cursor e = { .at = c->at, .end = c->at + n };
+	struct cursor e = { .at = c->at };
 
 	skip(c, n);
+	e.end = c->at;
 	t->row.base = UNWIND_NOTHING;
 	if (c->bad || read_bytes(&e, 1) != OP_BREG_FP)
 		return;
@@ -204,10 +211,10 @@ static void run_extended(struct table *t, struct cursor *c, uint8_t op)
 
 	switch (op) {
 	case CFA_OFFSET_EXTENDED:
-		set_saved(&t->row, reg, SAVED_AT, (int64_t)read_uleb(c) * t->data_align);
+		set_saved(&t->row, reg, SAVED_AT, scaled(t, read_uleb(c)));
 		break;
 	case CFA_OFFSET_EXTENDED_SF:
-		set_saved(&t->row, reg, SAVED_AT, read_sleb(c) * t->data_align);
+		set_saved(&t->row, reg, SAVED_AT, scaled(t, (uint64_t)read_sleb(c)));
 		break;
 	case CFA_RESTORE_EXTENDED:
 		restore(t, reg);
@@ -222,7 +229,7 @@ static void run_extended(struct table *t, struct cursor *c, uint8_t op)
 		define(t, reg, (int64_t)read_uleb(c));
 		break;
 	case CFA_DEF_CFA_SF:
-		define(t, reg, read_sleb(c) * t->data_align);
+		define(t, reg, scaled(t, (uint64_t)read_sleb(c)));
 		break;
 	case CFA_DEF_CFA_REGISTER:
 		define_register(t, reg);
@@ -262,7 +269,7 @@ static void run_other(struct table *t, struct cursor *c, uint8_t op)
 		t->row.offset = (int64_t)read_uleb(c);
 		break;
 	case CFA_DEF_CFA_OFFSET_SF:
-		t->row.offset = read_sleb(c) * t->data_align;
+		t->row.offset = scaled(t, (uint64_t)read_sleb(c));
 		break;
 	case CFA_DEF_CFA_EXPRESSION:
 		define_by_expression(t, c);
@@ -293,7 +300,7 @@ static void run(struct table *t, struct cursor c, uint64_t pc)
 			t->loc += (op & 0x3f) * t->code_align;
 			break;
 		case CFA_OFFSET:
-			set_saved(&t->row, op & 0x3f, SAVED_AT, (int64_t)read_uleb(&c) * t->data_align);
+			set_saved(&t->row, op & 0x3f, SAVED_AT, scaled(t, read_uleb(&c)));
 			break;
 		case CFA_RESTORE:
 			restore(t, op & 0x3f);
@@ -414,8 +421,9 @@ bool unwind_rules_find(const void *header, uint64_t start, uint64_t end, uint64_
 	const struct entry *table = (const struct entry *)(at + 12); /* NOLINT: aligned by the format */
 	int64_t wanted = (int64_t)(pc - (uint64_t)header);
 	uint32_t n, low = 0, high;
+	int32_t description;
 
-	if (at[0] != 1 || at[1] == ENC_OMIT || at[2] != ENC_UDATA4 || at[3] != ENC_DATAREL_SDATA4)
+	if ((uint64_t)at + 12 > end || at[0] != 1 || at[1] == ENC_OMIT || at[2] != ENC_UDATA4 || at[3] != ENC_DATAREL_SDATA4)
 		return false;
 	memcpy(&n, at + 8, 4);
 	if ((uint64_t)at + 12 + (uint64_t)n * sizeof(*table) > end)
@@ -431,5 +439,8 @@ bool unwind_rules_find(const void *header, uint64_t start, uint64_t end, uint64_
 	}
 	if (low == 0)
 		return false;
-	return read_description(at + table[low - 1].description, (const uint8_t *)start, (const uint8_t *)end, pc, ret);
+	description = table[low - 1].description;
+	if (description < (int64_t)(start - (uint64_t)at) || description >= (int64_t)(end - (uint64_t)at))
+		return false;
+	return read_description(at + description, (const uint8_t *)start, (const uint8_t *)end, pc, ret);
 }
