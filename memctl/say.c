@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* In one write, so that the lines of several processes do not mix. */
-static void say(const char *command, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void say(const char *command, const char *format, va_list args)
 {
 	char text[1024];
 	int n = snprintf(text, sizeof(text), "memctl: %s%s", command, *command ? ": " : "");

@@ -48,10 +48,10 @@ __thread struct jemalloc_due jemalloc_due;
 static mc_word *leaf_of(const void *p)
 {
 	uint64_t at = (uint64_t)p;
-	char *const *root = (char *const *)(je_arena_emap_global + JE_EMAP_ROOT_AT);
+	char *const *root = (void *)(je_arena_emap_global + JE_EMAP_ROOT_AT);
 	char *leaves = at >> 48 ? NULL : __atomic_load_n(&root[at >> 30], __ATOMIC_ACQUIRE);
 
-	return leaves ? (mc_word *)leaves + (at >> 12 & 0x3ffff) : NULL;
+	return leaves ? (mc_word *)(void *)leaves + (at >> 12 & 0x3ffff) : NULL;
 }
 
 static unsigned class_of(uint64_t leaf)
@@ -80,7 +80,7 @@ static bool is_known(const void *p, uint64_t leaf, uint64_t size)
 
 static struct cache_bin *bins_of(void *tcache)
 {
-	return (struct cache_bin *)((char *)tcache + JE_TCACHE_BINS_AT);
+	return (void *)((char *)tcache + JE_TCACHE_BINS_AT);
 }
 
 static unsigned cached_classes(void)

@@ -23,7 +23,7 @@ static struct extent extent(void)
 	struct extent all = { (uint64_t)base, 0 };
 
 	for (unsigned i = 0; base && i < file->e_phnum; i++) {
-		const Elf64_Phdr *p = (const Elf64_Phdr *)(base + file->e_phoff) + i;
+		const Elf64_Phdr *p = (const Elf64_Phdr *)(const void *)(base + file->e_phoff) + i;
 
 		if (p->p_type == PT_LOAD && p->p_vaddr + p->p_memsz > all.size)
 			all.size = p->p_vaddr + p->p_memsz;

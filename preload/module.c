@@ -51,7 +51,7 @@ static uint32_t hash_of(const char *name)
 uint64_t module_find(const struct module_symbols *m, const char *name)
 {
 	uint32_t buckets = m->hash[0], first = m->hash[1], words = m->hash[2], shift = m->hash[3];
-	const uint64_t *bloom = (const uint64_t *)(m->hash + 4); /* NOLINT: aligned by the format */
+	const uint64_t *bloom = (const void *)(m->hash + 4); /* aligned by the format */
 	const uint32_t *bucket = (const uint32_t *)(bloom + words);
 	const uint32_t *chain = bucket + buckets;
 	const ElfW(Sym) *symbol = m->symbol;

@@ -2,6 +2,8 @@
 /* Which bytes are sampled. libm is not there: the two functions needed are written out. */
 #include "preload/sample.h"
 
+#include "accounting/clock.h"
+
 #include <string.h>
 
 static __thread uint64_t random_state;
@@ -14,7 +16,7 @@ static uint64_t random_word(void)
 	uint64_t x;
 
 	if (__builtin_expect(random_state == 0, 0))
-		random_state = (uint64_t)__builtin_ia32_rdtsc() ^ (uint64_t)&random_state;
+		random_state = clock_now_ns() ^ (uint64_t)&random_state;
 	x = random_state += 0x9e3779b97f4a7c15ull;
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
 	x = (x ^ x >> 27) * 0x94d049bb133111ebull;

@@ -418,7 +418,7 @@ struct entry {
 bool unwind_rules_find(const void *header, uint64_t start, uint64_t end, uint64_t pc, struct unwind_step *ret)
 {
 	const uint8_t *at = header;
-	const struct entry *table = (const struct entry *)(at + 12); /* NOLINT: aligned by the format */
+	const struct entry *table = (const void *)(at + 12); /* aligned by the format */
 	int64_t wanted = (int64_t)(pc - (uint64_t)header);
 	uint32_t n, low = 0, high;
 	int32_t description;

@@ -113,6 +113,7 @@ static bool nothing_leaks(const struct ground *g)
 {
 	struct counters_header *h = &g->seg.counters->header;
 	uint64_t accounts = 0, members = 0, open = mc_load_full(&h->daemon_open);
+	bool ok = true;
 
 	for (uint32_t i = 0; i < mc_load_full(&h->accounts_used); i++)
 		accounts += mc_load_full(&account_of(&g->seg, i)->member) != 0;
@@ -120,10 +121,11 @@ static bool nothing_leaks(const struct ground *g)
 		members += mc_load_full(&member_of(&g->seg, i)->state) != 0;
 		open += mc_load_full(&member_of(&g->seg, i)->open);
 	}
-	return equal("members", members, BYSTANDERS) &
-	       equal("accounts", accounts, g->resource == RESOURCE_MEMORY ? BYSTANDERS : 2 * BYSTANDERS) &
-	       equal("open slow paths", open, 0) &
-	       equal("a recount is on", mc_load_full(&h->epoch[g->resource]) & EPOCH_RECOUNTING, 0);
+	ok &= equal("members", members, BYSTANDERS);
+	ok &= equal("accounts", accounts, g->resource == RESOURCE_MEMORY ? BYSTANDERS : 2 * BYSTANDERS);
+	ok &= equal("open slow paths", open, 0);
+	ok &= equal("a recount is on", mc_load_full(&h->epoch[g->resource]) & EPOCH_RECOUNTING, 0);
+	return ok;
 }
 
 static bool is_as_they_know(const struct bystanders *b, const struct ground *g, uint16_t group, uint64_t *drift)
@@ -149,7 +151,10 @@ static bool has_no_memory(const struct ground *g)
 
 bool bystanders_alone(struct bystanders *b, struct ground *g, uint64_t *drift)
 {
-	bool ok = ground_consistent(g) & nothing_leaks(g) & has_no_memory(g);
+	bool ok = ground_consistent(g);
+
+	ok &= nothing_leaks(g);
+	ok &= has_no_memory(g);
 
 	for (int i = 0; i < BYSTANDERS; i++)
 		ok &= equal("held by a bystander", ground_held(g, b->party[i].account), b->held[i]);

@@ -164,9 +164,10 @@ static bool all_are_empty(const struct daemon *d)
 	bool ok = true;
 
 	for (g.resource = 0; g.resource < RESOURCES_MAX; g.resource++)
-		if (mc_load_acquire(&g.seg.limits->header.region[g.resource].used))
-			ok &= ground_empty(&g) &
-			      is_none("recounts", (mc_load_full(&h->epoch[g.resource]) & EPOCH_RECOUNTING) != 0);
+		if (mc_load_acquire(&g.seg.limits->header.region[g.resource].used)) {
+			ok &= ground_empty(&g);
+			ok &= is_none("recounts", (mc_load_full(&h->epoch[g.resource]) & EPOCH_RECOUNTING) != 0);
+		}
 	return ok;
 }
 
@@ -175,12 +176,15 @@ bool daemon_is_exact(const struct daemon *d)
 	const struct segment *seg = &d->ground.seg;
 	const struct counters_header *h = &seg->counters->header;
 	uint64_t accounts = 0, open = 0;
-	bool quiet = daemon_until(is_quiet, (void *)(uintptr_t)d);
+	bool quiet = daemon_until(is_quiet, (void *)(uintptr_t)d), ok;
 
 	for (uint32_t i = 0; i < mc_load_full(&h->accounts_used); i++)
 		accounts += mc_load_full(&account_of(seg, i)->member) != 0;
 	for (uint32_t i = 0; i < member_mark(seg); i++)
 		open += mc_load_full(&member_of(seg, i)->open);
-	return all_are_empty(d) & is_none("accounts", accounts) & is_none("open slow paths", open) &
-	       is_none("open slow paths of the daemon", !quiet);
+	ok = all_are_empty(d);
+	ok &= is_none("accounts", accounts);
+	ok &= is_none("open slow paths", open);
+	ok &= is_none("open slow paths of the daemon", !quiet);
+	return ok;
 }

@@ -48,7 +48,7 @@ static void call(long request, pid_t pid, const void *addr, const void *data)
 
 static struct user_regs_struct get_registers(pid_t pid)
 {
-	struct user_regs_struct r;
+	struct user_regs_struct r = { 0 };
 
 	call(PTRACE_GETREGS, pid, NULL, &r);
 	return r;
