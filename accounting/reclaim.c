@@ -2,6 +2,7 @@
 /* Asking members for pages, and waiting for room. */
 #include "accounting/reclaim.h"
 
+#include "accounting/clock.h"
 #include "accounting/mark.h"
 #include "accounting/member.h"
 #include "accounting/sys.h"
@@ -12,10 +13,7 @@
 
 uint32_t reclaim_now(void)
 {
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return (uint32_t)((uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000);
+	return clock_now_ms();
 }
 
 static void wake_all(mc_word32 *word)

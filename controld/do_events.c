@@ -35,6 +35,10 @@ int do_events(struct request *r, json_t *reply)
 
 	if (!r->served->history)
 		return complain(&r->why, -ENOMEM, "the daemon had no memory for a history");
+	/* Who goes on from a cursor is told when there is more. What is counted then is counted to the second's end, for
+	 * once told it is not told again for a minute. */
+	if (!at)
+		history_catch_up(r->served);
 	(void)clock_gettime(CLOCK_REALTIME, &day);
 	offset_ms =
 		(int64_t)day.tv_sec * 1000 + day.tv_nsec / 1000000 - (int64_t)(r->daemon->world->now_ns() / 1000000);

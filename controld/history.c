@@ -32,6 +32,14 @@
 static const uint64_t bucket_ns[HISTORY_LEVELS] = { 0, 15 * SECOND_NS, 240 * SECOND_NS };
 static const uint32_t room_of[HISTORY_LEVELS] = { FIRST_ROOM, LATER_ROOM, LATER_ROOM };
 
+/* What has been told of the group in a slot. In the file, so that what happens while there is no daemon is told by the
+ * next one, and nothing twice. */
+struct history_told {
+	uint32_t met; /* its generation + 1; 0: none was seen there */
+	uint32_t event[EVENTS];
+	uint32_t max, high; /* pages */
+};
+
 /* The file. */
 struct history_map {
 	uint64_t magic, instance;
@@ -41,18 +49,59 @@ struct history_map {
 	struct history_record first[FIRST_ROOM];
 	struct history_record later[HISTORY_LEVELS - 1][LATER_ROOM];
 	struct history_event event[HISTORY_EVENTS_MAX];
+	struct history_told told[GROUPS_MAX + 1]; /* a hole where no group is */
 };
 
 struct history {
 	struct history_map *map;
 	uint64_t looked_ns;
+	uint32_t told_there; /* of map->told: so many have pages */
+	bool is_lost;	     /* neither room in the file nor memory: nothing is written any more */
 	/* By group; pages that no group uses are never touched. */
 	struct history_record last[GROUPS_MAX + 1];
-	uint32_t event_local[GROUPS_MAX + 1][EVENTS];
-	uint32_t met[GROUPS_MAX + 1]; /* generation + 1 of the last group in the slot that was looked at */
-	char *path[GROUPS_MAX + 1];   /* NULL: the slot is not known to be used */
+	char *path[GROUPS_MAX + 1];			 /* NULL: the slot is not known to be used */
 	uint64_t coarse[HISTORY_LEVELS][GROUPS_MAX + 1]; /* number + 1 of its last record in that ring */
 };
+
+/* ---- pages of the file ----------------------------------------------------------------------------------- */
+
+/* False: there is no room for this part of the map, not even in memory. */
+static bool make_room(struct served *s, const void *at, size_t size)
+{
+	struct history *h = s->history;
+
+	if (legacy_populate(at, size))
+		return true;
+	if (legacy_detach(h->map, sizeof(*h->map), s->seg.dir, HISTORY_NAME)) {
+		log_line(LOG_WARNING, "%s is full: the history goes on in memory, the next daemon will not have it",
+			 s->seg.dir);
+		return true;
+	}
+	h->is_lost = true;
+	log_line(LOG_WARNING, "%s is full: there is no history from now on", s->seg.dir);
+	return false;
+}
+
+static bool make_room_for_told(struct served *s)
+{
+	uint32_t groups = mc_load_full(&s->seg.limits->header.groups_used);
+	struct history *h = s->history;
+
+	if (groups > h->told_there && !h->is_lost &&
+	    make_room(s, &h->map->told[h->told_there], (groups - h->told_there) * sizeof(h->map->told[0])))
+		h->told_there = groups;
+	return !h->is_lost;
+}
+
+/* Records lie close together: one that has bytes of a page that the one before has not is asked for. */
+static bool make_room_for_record(struct served *s, const struct history_record *at, uint64_t number)
+{
+	uintptr_t page = (uintptr_t)at / 4096, last_page = ((uintptr_t)(at + 1) - 1) / 4096;
+
+	if (number && ((uintptr_t)at - 1) / 4096 == page && page == last_page)
+		return true;
+	return make_room(s, at, sizeof(*at));
+}
 
 /* ---- rings ----------------------------------------------------------------------------------------------- */
 
@@ -87,11 +136,12 @@ static void merge(struct history_record *into, const struct history_record *from
 	into->full_us = from->full_us;
 }
 
-static void push(struct history *h, unsigned level, const struct history_record *r);
+static void push(struct served *s, unsigned level, const struct history_record *r);
 
 /* What falls off a ring. */
-static void push_coarse(struct history *h, unsigned level, const struct history_record *r)
+static void push_coarse(struct served *s, unsigned level, const struct history_record *r)
 {
+	struct history *h = s->history;
 	uint64_t last = h->coarse[level][r->group];
 	struct history_record *there = record_at(h->map, level, last - 1);
 
@@ -99,16 +149,21 @@ static void push_coarse(struct history *h, unsigned level, const struct history_
 	    there->generation == r->generation && there->at_ns / bucket_ns[level] == r->at_ns / bucket_ns[level])
 		merge(there, r);
 	else
-		push(h, level, r);
+		push(s, level, r);
 }
 
-static void push(struct history *h, unsigned level, const struct history_record *r)
+static void push(struct served *s, unsigned level, const struct history_record *r)
 {
+	struct history *h = s->history;
 	uint64_t number = h->map->head[level];
 	struct history_record *at = record_at(h->map, level, number);
 
-	if (number >= room_of[level] && level + 1 < HISTORY_LEVELS)
-		push_coarse(h, level + 1, at);
+	if (number >= room_of[level]) {
+		if (level + 1 < HISTORY_LEVELS)
+			push_coarse(s, level + 1, at);
+	} else if (!make_room_for_record(s, at, number)) {
+		return;
+	}
 	*at = *r;
 	h->coarse[level][r->group] = number + 1;
 	h->map->head[level] = number + 1;
@@ -170,7 +225,8 @@ static void tell(struct served *s, const char *path, enum history_kind kind, uin
 	struct history_event *e = &h->map->event[h->map->events % HISTORY_EVENTS_MAX];
 	int n;
 
-	if (is_merged(h, path, kind, count, now_ns))
+	if (is_merged(h, path, kind, count, now_ns) ||
+	    (h->map->events < HISTORY_EVENTS_MAX && !make_room(s, e, sizeof(*e))))
 		return;
 	e->at_ns = now_ns;
 	e->kind = kind;
@@ -183,40 +239,51 @@ static void tell(struct served *s, const char *path, enum history_kind kind, uin
 	notify_told(s, path);
 }
 
-static void tell_limit(struct served *s, const char *path, const char *key, uint32_t old, uint32_t now, uint64_t now_ns)
-{
-	char text[120], a[UNITS_BUF], b[UNITS_BUF];
-
-	if (old == now)
-		return;
-	(void)snprintf(text, sizeof(text), "%s %s, was %s", key,
-		       now == UINT32_MAX ? "max" : units_format((uint64_t)now << MC_PAGE_SHIFT, a),
-		       old == UINT32_MAX ? "max" : units_format((uint64_t)old << MC_PAGE_SHIFT, b));
-	tell(s, path, HISTORY_LIMIT, 1, text, now_ns);
-}
-
-/* Where it happened: in the group itself, not in those above. */
-static void tell_local(struct served *s, uint16_t group, bool is_known, uint64_t now_ns)
-{
-	struct history *h = s->history;
-	struct pool *pool = pool_of(&s->seg, RESOURCE_MEMORY, group);
-
-	for (unsigned i = 0; i < EVENTS; i++) {
-		uint32_t now = (uint32_t)mc_load_relaxed(&pool->event_local[i]);
-		uint32_t grown = now - h->event_local[group][i];
-
-		if (is_known && grown && now >= h->event_local[group][i])
-			tell(s, h->path[group], (enum history_kind)i, grown, "", now_ns);
-		h->event_local[group][i] = now;
-	}
-}
-
-/* ---- groups ---------------------------------------------------------------------------------------------- */
-
 static uint32_t pages(uint64_t n)
 {
 	return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
+
+static void tell_limit(struct served *s, uint16_t group, const char *key, uint32_t *told, uint32_t now, uint64_t now_ns)
+{
+	char text[120], a[UNITS_BUF], b[UNITS_BUF];
+
+	if (*told == now)
+		return;
+	(void)snprintf(text, sizeof(text), "%s %s, was %s", key,
+		       now == UINT32_MAX ? "max" : units_format((uint64_t)now << MC_PAGE_SHIFT, a),
+		       *told == UINT32_MAX ? "max" : units_format((uint64_t)*told << MC_PAGE_SHIFT, b));
+	*told = now;
+	tell(s, s->history->path[group], HISTORY_LIMIT, 1, text, now_ns);
+}
+
+static void tell_limits(struct served *s, uint16_t group, uint64_t now_ns)
+{
+	struct limits *l = &s->seg.limits->limits[RESOURCE_MEMORY][group];
+	struct history_told *t = &s->history->map->told[group];
+
+	tell_limit(s, group, "memory.max", &t->max, pages(mc_load_relaxed(&l->max)), now_ns);
+	tell_limit(s, group, "memory.high", &t->high, pages(mc_load_relaxed(&l->high)), now_ns);
+}
+
+/* Where it happened: in the group itself, not in those above. */
+static void tell_local(struct served *s, uint16_t group, uint64_t now_ns)
+{
+	struct pool *pool = pool_of(&s->seg, RESOURCE_MEMORY, group);
+	struct history *h = s->history;
+	struct history_told *t = &h->map->told[group];
+
+	for (unsigned i = 0; i < EVENTS; i++) {
+		uint32_t now = (uint32_t)mc_load_relaxed(&pool->event_local[i]);
+		uint32_t grown = now - t->event[i];
+
+		if (grown && now >= t->event[i])
+			tell(s, h->path[group], (enum history_kind)i, grown, "", now_ns);
+		t->event[i] = now;
+	}
+}
+
+/* ---- groups ---------------------------------------------------------------------------------------------- */
 
 static void read_group(const struct served *s, uint16_t group, const struct snapshot_pool *p, const uint64_t *stat,
 		       const struct psi *psi, struct history_record *ret)
@@ -261,6 +328,16 @@ static void forget_group(struct served *s, uint16_t group, uint64_t now_ns)
 	memset(&h->last[group], 0, sizeof(h->last[group]));
 }
 
+/* Nothing has been told of it, and it begins with the limits that it has; its events begin at 0. */
+static void begin_told(struct served *s, uint16_t group, uint32_t generation)
+{
+	struct limits *l = &s->seg.limits->limits[RESOURCE_MEMORY][group];
+
+	s->history->map->told[group] = (struct history_told){ .met = generation + 1,
+							      .max = pages(mc_load_relaxed(&l->max)),
+							      .high = pages(mc_load_relaxed(&l->high)) };
+}
+
 static void meet_group(struct served *s, uint16_t group, uint32_t generation, uint64_t now_ns)
 {
 	struct history *h = s->history;
@@ -272,22 +349,24 @@ static void meet_group(struct served *s, uint16_t group, uint32_t generation, ui
 		return;
 	h->last[group] = (struct history_record){ .group = group, .generation = generation };
 	h->last[group].is_transient = s->seg.limits->group[group].transient;
-	h->met[group] = generation + 1;
-	if (group != GROUP_ROOT && h->looked_ns && !h->last[group].is_transient)
+	if (h->map->told[group].met == generation + 1) /* by the last daemon */
+		return;
+	begin_told(s, group, generation);
+	if (group != GROUP_ROOT && !h->last[group].is_transient)
 		tell(s, path, HISTORY_MADE, 1, "", now_ns);
 }
 
-/* Of a group that was made since the last look, that comes first. */
-static void meet_early(struct served *s, uint16_t group, uint64_t now_ns)
+/* Of a group that was made since the last look, that comes first. False: no memory, later. */
+static bool meet(struct served *s, uint16_t group, uint64_t now_ns)
 {
 	uint32_t generation = s->seg.limits->group[group].generation;
 	struct history *h = s->history;
 
-	if (!h->looked_ns || (h->path[group] && h->last[group].generation == generation))
-		return;
+	if (h->path[group] && h->last[group].generation == generation)
+		return true;
 	forget_group(s, group, now_ns);
 	meet_group(s, group, generation, now_ns);
-	memset(h->event_local[group], 0, sizeof(h->event_local[group]));
+	return h->path[group] != NULL;
 }
 
 void history_tell(struct served *s, uint16_t group, enum history_kind kind, uint32_t count, const char *text)
@@ -295,9 +374,9 @@ void history_tell(struct served *s, uint16_t group, enum history_kind kind, uint
 	uint64_t now_ns = s->daemon->world->now_ns();
 	char path[GROUP_PATH_MAX];
 
-	if (!s->history)
+	if (!s->history || !make_room_for_told(s))
 		return;
-	meet_early(s, group, now_ns);
+	(void)meet(s, group, now_ns);
 	(void)group_path(&s->seg, group, path);
 	tell(s, path, kind, count, text, now_ns);
 }
@@ -308,50 +387,48 @@ static void look_after(struct served *s, uint16_t group, uint64_t now_ns)
 {
 	struct history *h = s->history;
 	uint32_t generation = s->seg.limits->group[group].generation;
+	struct history_told *t = &h->map->told[group];
 	char path[GROUP_PATH_MAX];
 
 	if (h->path[group]) {
 		if (h->last[group].generation == generation)
-			tell_local(s, group, true, now_ns);
+			tell_local(s, group, now_ns);
 		forget_group(s, group, now_ns);
-	} else if (h->met[group] != generation + 1 && h->looked_ns) {
+	} else if (t->met != generation + 1) {
 		(void)group_path(&s->seg, group, path);
 		h->path[group] = path;
-		memset(h->event_local[group], 0, sizeof(h->event_local[group]));
-		tell_local(s, group, true, now_ns);
+		begin_told(s, group, generation);
+		tell_local(s, group, now_ns);
 		h->path[group] = NULL;
 	}
-	h->met[group] = generation + 1;
+	t->met = generation + 1;
 }
 
-static void look_at(struct served *s, uint16_t group, const struct history_record *now, uint64_t now_ns)
+/* Tells what has happened to the group in a slot since that was done last. False: there is none. */
+static bool follow_group(struct served *s, uint16_t group, uint64_t now_ns)
+{
+	if (group_state(&s->seg, group) != GROUP_LIVE) {
+		look_after(s, group, now_ns);
+		return false;
+	}
+	if (!meet(s, group, now_ns))
+		return false;
+	tell_local(s, group, now_ns);
+	tell_limits(s, group, now_ns);
+	return true;
+}
+
+static void record(struct served *s, uint16_t group, const struct history_record *now, uint64_t now_ns)
 {
 	struct history *h = s->history;
 	struct history_record *last = &h->last[group];
-	bool is_known = h->path[group] != NULL;
 
-	if (is_known && last->generation != now->generation) {
-		forget_group(s, group, now_ns);
-		is_known = false;
-	}
-	if (!is_known)
-		meet_group(s, group, now->generation, now_ns);
-	if (!h->path[group])
-		return;
-	/* A new group's events begin at 0; after a restart, at what they are. */
-	if (!is_known && h->looked_ns)
-		memset(h->event_local[group], 0, sizeof(h->event_local[group]));
-	tell_local(s, group, is_known || h->looked_ns, now_ns);
-	if (is_known && last->at_ns) {
-		tell_limit(s, h->path[group], "memory.max", last->max, now->max, now_ns);
-		tell_limit(s, h->path[group], "memory.high", last->high, now->high, now_ns);
-	}
 	if (last->at_ns && is_same(last, now))
 		return;
 	*last = *now;
 	last->at_ns = now_ns;
 	last->is_transient = s->seg.limits->group[group].transient;
-	push(h, 0, last);
+	push(s, 0, last);
 }
 
 static int look(struct served *s, const struct snapshot *snap, uint64_t now_ns)
@@ -364,11 +441,9 @@ static int look(struct served *s, const struct snapshot *snap, uint64_t now_ns)
 		stat_take_all(s, snap, false, stat);
 		stall_read_all(s, now_ns, snap->groups, psi);
 		for (uint32_t g = 0; g < snap->groups; g++)
-			if (group_state(&s->seg, (uint16_t)g) == GROUP_LIVE) {
+			if (follow_group(s, (uint16_t)g, now_ns)) {
 				read_group(s, (uint16_t)g, &snap->pool[g], stat[g], &psi[g], &now);
-				look_at(s, (uint16_t)g, &now, now_ns);
-			} else {
-				look_after(s, (uint16_t)g, now_ns);
+				record(s, (uint16_t)g, &now, now_ns);
 			}
 		s->history->looked_ns = now_ns;
 	}
@@ -383,12 +458,23 @@ void history(struct served *s, const struct snapshot *snap, uint64_t now_ns)
 {
 	struct history *h = s->history;
 
-	if (!h || s != s->daemon->served || now_ns == h->looked_ns)
+	if (!h || s != s->daemon->served || now_ns == h->looked_ns || !make_room_for_told(s))
 		return;
 	if (h->looked_ns && now_ns < h->looked_ns + SECOND_NS)
 		served_want_turn(s, h->looked_ns + SECOND_NS);
 	else
 		(void)look(s, snap, now_ns);
+}
+
+void history_catch_up(struct served *s)
+{
+	uint32_t groups = mc_load_full(&s->seg.limits->header.groups_used);
+	uint64_t now_ns = s->daemon->world->now_ns();
+
+	if (!s->history || s != s->daemon->served || !make_room_for_told(s))
+		return;
+	for (uint32_t g = 0; g < groups; g++)
+		(void)follow_group(s, (uint16_t)g, now_ns);
 }
 
 void history_note(struct served *s)
@@ -459,10 +545,27 @@ const struct history_event *history_next_event(const struct served *s, uint64_t 
 
 /* ---- the file -------------------------------------------------------------------------------------------- */
 
-static void begin_anew(struct history_map *m, uint64_t instance)
+static void take_as_told(struct served *s, uint16_t group)
 {
+	struct pool *pool = pool_of(&s->seg, RESOURCE_MEMORY, group);
+	struct history_told *t = &s->history->map->told[group];
+
+	begin_told(s, group, s->seg.limits->group[group].generation);
+	for (unsigned i = 0; i < EVENTS; i++)
+		t->event[i] = (uint32_t)mc_load_relaxed(&pool->event_local[i]);
+}
+
+/* What is there already is not told as if it was new. */
+static void begin_anew(struct served *s, uint64_t instance)
+{
+	struct history_map *m = s->history->map;
+	uint32_t groups = mc_load_full(&s->seg.limits->header.groups_used);
+
 	memset(m->head, 0, sizeof(m->head));
+	memset(m->told, 0, groups * sizeof(m->told[0]));
 	m->events = 0;
+	for (uint32_t g = 0; g < groups; g++)
+		take_as_told(s, (uint16_t)g);
 	m->instance = instance;
 	m->size = sizeof(*m);
 	m->magic = HISTORY_MAGIC;
@@ -476,13 +579,13 @@ int history_open(struct served *s)
 	if (!h)
 		return -ENOMEM;
 	h->map = legacy_map(s->seg.dir, HISTORY_NAME, sizeof(*h->map));
-	if (!h->map) {
-		free(h);
+	s->history = h;
+	if (!h->map || !make_room(s, h->map, offsetof(struct history_map, first)) || !make_room_for_told(s)) {
+		history_close(s);
 		return -ENOMEM;
 	}
 	if (h->map->magic != HISTORY_MAGIC || h->map->size != sizeof(*h->map) || h->map->instance != instance)
-		begin_anew(h->map, instance);
-	s->history = h;
+		begin_anew(s, instance);
 	return 0;
 }
 
@@ -494,7 +597,8 @@ void history_close(struct served *s)
 		return;
 	for (uint32_t g = 0; g <= GROUPS_MAX; g++)
 		free(h->path[g]);
-	(void)munmap(h->map, sizeof(*h->map));
+	if (h->map)
+		(void)munmap(h->map, sizeof(*h->map));
 	free(h);
 	s->history = NULL;
 }

@@ -7,11 +7,12 @@
  *
  * Records lie in three rings of a file in the runtime directory, so the next daemon has them. What
  * falls off a ring goes into the next, where of each quarter of a minute, then of each four
- * minutes, the highest is left. 8 MiB at most in all: a second's resolution for an hour with nine
+ * minutes, the highest is left. 8 MiB at most in all, and 40 bytes for each group: a second's resolution for an hour with nine
  * groups that change all the time, four minutes' for half an hour with five thousand.
  *
  * What happened to groups (history_event) is kept beside them, the last thousand events, with the
- * report of each kill. */
+ * report of each kill, and how much of it has been told: what happens while there is no daemon is
+ * told by the next one. */
 #ifndef CONTROLD_HISTORY_H
 #define CONTROLD_HISTORY_H
 
@@ -61,6 +62,10 @@ struct history_event {
 
 /* The stage. `snap` is this turn's. */
 void history(struct served *s, const struct snapshot *snap, uint64_t now_ns);
+
+/* Before somebody is told what has happened: all of it up to now is among the events, also what the next look would
+ * find. Some 100 ns a group. */
+void history_catch_up(struct served *s);
 
 /* Something was changed on request: look at it soon. */
 void history_note(struct served *s);

@@ -145,6 +145,8 @@ int key_parse_anything(const struct key *k, const struct served *s, uint16_t gro
 
 int key_parse_size(const struct key *k, const char *text, const char *unlimited, uint64_t *ret, struct complaint *why)
 {
+	if (!*text) /* the kernel is never written nothing; here it is a variable that is not set */
+		return complain(why, -EINVAL, "%s is given no value: write a size, or %s", k->name, unlimited);
 	if (units_parse(text, unlimited, MC_PAGE_SIZE, ret) == 0)
 		return 0;
 	return complain(why, -EINVAL,

@@ -149,6 +149,7 @@ static int add_signals(struct daemon *d)
 	(void)sigaddset(&set, SIGINT);
 	(void)sigprocmask(SIG_BLOCK, &set, NULL); /* the bell threads inherit it */
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN); /* ulimit -f: an error that we can tell */
 	(void)signal(SIGHUP, SIG_IGN);
 	err = sd_event_add_signal(d->event, NULL, SIGTERM, on_signal, d);
 	return err < 0 ? err : sd_event_add_signal(d->event, NULL, SIGINT, on_signal, d);

@@ -5,11 +5,14 @@
 #include "accounting/member.h"
 #include "controld/daemon.h"
 #include "controld/log.h"
+#include "controld/reap.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define PERIOD_NS 250000000ull
-#define SHARE 100u	   /* of the time a round takes until the next part of it */
+#define SHARE 100u /* of the time a round takes until the next part of it */
+#define LOADING_MAX 256u
 #define PART_NS 2000000ull /* a round is left after so much, and continued */
 
 struct parent {
@@ -23,12 +26,46 @@ static bool is_observed(const struct served *s, uint32_t member)
 	       s->watch[member].pid;
 }
 
-/* It will join, or has: in a moment its own entry says so. */
-static bool joins_by_itself(const struct served *s, pid_t child)
+/* Since when a child has had the library and not the segment. Those of one moment; the oldest makes room. */
+struct loading {
+	unsigned next;
+	struct {
+		pid_t pid;
+		uint64_t start_time, since_ns;
+	} child[LOADING_MAX];
+};
+
+static uint64_t loading_since_ns(struct served *s, pid_t child, uint64_t start_time, uint64_t now_ns)
 {
+	struct loading *l = s->loading;
+	unsigned i;
+
+	if (!l)
+		l = s->loading = calloc(1, sizeof(*l));
+	if (!l)
+		return now_ns;
+	for (i = 0; i < LOADING_MAX; i++)
+		if (l->child[i].pid == child && l->child[i].start_time == start_time)
+			return l->child[i].since_ns;
+	i = l->next++ % LOADING_MAX;
+	l->child[i].pid = child;
+	l->child[i].start_time = start_time;
+	l->child[i].since_ns = now_ns;
+	return now_ns;
+}
+
+/* It will join, or has: in a moment its own entry says so. Whoever still has not was turned away, as another user's
+ * program is that su or sudo started. */
+static bool joins_by_itself(struct served *s, pid_t child, uint64_t start_time)
+{
+	uint64_t now_ns = s->daemon->world->now_ns();
 	enum world_image image = IMAGE_BARE;
 
-	return s->daemon->world->image(child, s->device, s->inode, &image) || image != IMAGE_BARE;
+	if (s->daemon->world->image(child, s->device, s->inode, &image))
+		return true;
+	return image == IMAGE_ATTACHED ||
+	       (image == IMAGE_LOADING &&
+		now_ns - loading_since_ns(s, child, start_time, now_ns) < EXEC_GRACE_LOADING_NS);
 }
 
 static void take(pid_t child, uint64_t start_time, void *to)
@@ -39,7 +76,8 @@ static void take(pid_t child, uint64_t start_time, void *to)
 	uint32_t member;
 	int err;
 
-	if (member_find(&p->s->seg, (uint32_t)child, start_time, &member) == 0 || joins_by_itself(p->s, child))
+	if (member_find(&p->s->seg, (uint32_t)child, start_time, &member) == 0 ||
+	    joins_by_itself(p->s, child, start_time))
 		return;
 	(void)p->s->daemon->world->comm(child, comm);
 	err = member_join_family(&p->s->seg, (uint32_t)child, start_time, mc_load_full(&parent->group), MEMBER_OBSERVED,

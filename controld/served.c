@@ -225,6 +225,7 @@ void served_free(struct served *s)
 	segment_detach(&s->seg);
 	free(s->watch);
 	free(s->family);
+	free(s->loading);
 	free(s->transient);
 	free(s);
 }

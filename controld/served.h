@@ -103,6 +103,7 @@ struct served {
 
 	uint64_t observe_due_ns; /* when observe.c looks again, and from which member on */
 	uint32_t observe_from;
+	struct loading *loading; /* who may be about to join by himself; observe.c's */
 
 	struct transient *transient;
 	uint32_t transient_count, transient_room;

@@ -62,6 +62,21 @@ static bool ends_with(const char *text, const char *end)
 	return n > m && strcmp(text + n - m, end) == 0;
 }
 
+static void set_file(struct wish *w, const char *name, const struct argp_state *state)
+{
+	static const char *const other[] = { ".gif", ".jpg", ".jpeg", ".webp", ".pdf", ".eps", ".ps", ".bmp" };
+
+	w->file = name;
+	if (ends_with(name, ".svg"))
+		w->form = FORM_SVG;
+	if (ends_with(name, ".png"))
+		w->form = FORM_PNG;
+	for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++)
+		if (ends_with(name, other[i]))
+			argp_error(state, "no picture of the kind '%s' can be made: name the file .svg or .png",
+				   other[i]);
+}
+
 static error_t option(int key, char *arg, struct argp_state *state)
 {
 	struct wish *w = state->input;
@@ -77,11 +92,7 @@ static error_t option(int key, char *arg, struct argp_state *state)
 		w->form = FORM_PNG;
 		return 0;
 	case 'o':
-		w->file = arg;
-		if (ends_with(arg, ".svg"))
-			w->form = FORM_SVG;
-		if (ends_with(arg, ".png"))
-			w->form = FORM_PNG;
+		set_file(w, arg, state);
 		return 0;
 	case 's':
 		w->since_ms = parse_time(arg);

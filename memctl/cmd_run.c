@@ -251,6 +251,10 @@ int cmd_run(int argc, char **argv)
 	argp_err_exit_status = SAY_RUN_FAILED;
 	command_parse(&usage, argc, argv, &w, &words);
 	status = run_target_find(words.word, &target);
+	if (!status && !run_report_can_be_written(&report)) {
+		(void)say_failed("run", "cannot write the report to %s: %m", report.file);
+		status = SAY_RUN_FAILED;
+	}
 	if (!status) {
 		m = command_open("run");
 		status = m ? run_for(m, &w, &target) : SAY_RUN_FAILED;

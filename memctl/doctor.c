@@ -70,6 +70,10 @@ static const struct {
 	  "give it -Xmx below the group's memory.max, and a small -Xms" },
 	{ "libcuda.so", "cuda", DOCTOR_FINE,
 	  "it uses a CUDA device (%s): device memory is counted by the device library", "" },
+	{ "libamdhip64.so", "hip", DOCTOR_PARTLY, "it uses HIP (%s): not all that it allocates on a device is counted",
+	  "" },
+	{ "libze_loader.so", "level-zero", DOCTOR_PARTLY,
+	  "it uses Level Zero (%s): not all that it allocates on a device is counted", "" },
 	{ "libgc.so", "gc", DOCTOR_FINE,
 	  "it links the Boehm collector (%s): its heap comes from mmap, and is counted as anon", "" },
 };
@@ -379,7 +383,11 @@ static void judge_file(struct doctor *d)
 void doctor_examine(const char *command, struct doctor *d)
 {
 	if (!find(command, d->path)) {
-		doctor_add(d, DOCTOR_NOT, "not-found", "", "there is no such program: %.300s", command);
+		if (access(d->path, F_OK) == 0)
+			doctor_add(d, DOCTOR_NOT, "not-executable", "", "it is there, but cannot be executed: %.300s",
+				   d->path);
+		else
+			doctor_add(d, DOCTOR_NOT, "not-found", "", "there is no such program: %.300s", command);
 		return;
 	}
 	follow_script(d);

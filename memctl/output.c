@@ -100,6 +100,18 @@ unsigned output_width(void)
 	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
+size_t output_cut(const char *text, size_t room)
+{
+	size_t n = strlen(text);
+
+	if (n <= room)
+		return n;
+	n = room > strlen("...") ? room - strlen("...") : 0;
+	while (n && text[n] != ' ')
+		n--;
+	return n;
+}
+
 char *output_size(const struct output *o, uint64_t bytes, char buf[OUTPUT_SIZE_BUF])
 {
 	if (bytes == MEMCTL_MAX)

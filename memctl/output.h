@@ -33,6 +33,10 @@ bool output_has_boxes(void);
 /* Columns of the terminal that stdout is; 0: it is none, or does not say. */
 unsigned output_width(void);
 
+/* How much of a line of words stands in `room` places: all of it, or so many bytes that "..." has room behind the last
+ * word. One byte is one place. */
+size_t output_cut(const char *text, size_t room);
+
 #define OUTPUT_SIZE_BUF 24
 
 /* A size as it is to be shown: "max", "64.0 MiB" or "67108864". Returns buf. */

@@ -132,6 +132,7 @@ struct run_level {
 	uint64_t oom;	    /* charges refused at this group */
 	uint64_t oom_below; /* and at those below it */
 	uint64_t oom_kill;  /* members killed for want of memory, here and below */
+	uint64_t over;	    /* charges above memory.max that could not be refused, here and below */
 	bool fails;	    /* memory.oom.policy is fail: what `oom` counts was refused */
 };
 
@@ -154,7 +155,11 @@ struct run_report {
 /* Reads all levels. What cannot be read above the group is left 0. */
 void run_report_read(struct memctl *m, const char *group, struct run_levels *ret);
 
-/* Prints it if it was asked for; else only when charges were refused, members were killed, or waited for each other. */
+/* False, errno set: its file cannot be opened. To be known before COMMAND has run for hours. */
+bool run_report_can_be_written(const struct run_report *r);
+
+/* Prints it if it was asked for; else only when charges were refused, a limit did not hold, members were killed, or
+ * waited for each other. */
 void run_report_print(struct memctl *m, const struct run_report *r);
 
 /* True when charges were refused, members were killed, or waited for each other. */

@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define OVER_BYTES (1u << 20)
+
 /* Keeps a value's text in a pointer, for free(). */
 static int keep_text(const struct memctl_value *v, void *arg)
 {
@@ -38,6 +40,7 @@ static int take(const struct memctl_value *v, void *arg)
 	struct run_level *l = arg;
 	bool is_oom = v->field && strcmp(v->field, "oom") == 0;
 	bool is_kill = v->field && strcmp(v->field, "oom_kill") == 0;
+	bool is_over = v->field && strcmp(v->field, "over") == 0;
 
 	if (strcmp(v->key, "memory.max") == 0)
 		l->max = v->number;
@@ -53,6 +56,8 @@ static int take(const struct memctl_value *v, void *arg)
 		l->oom_below = v->number;
 	else if (is_kill && strcmp(v->key, "memory.events") == 0)
 		l->oom_kill = v->number;
+	else if (is_over && strcmp(v->key, "memory.events") == 0)
+		l->over = v->number;
 	return 0;
 }
 
@@ -174,25 +179,29 @@ static void print_refusal(FILE *to, const struct run_report *r, const char *dir,
 			      size_words(last.bytes, size));
 }
 
-static void print_advice(FILE *to, const struct run_report *r)
+/* `refused`: the group that did, NULL: some below. */
+static void print_advice(FILE *to, const struct run_report *r, const char *refused)
 {
 	if (r->group->transient && refused_at(r, 0))
 		(void)fprintf(to, "memctl:   to try: a larger limit (--max), or less work at a time\n");
 	else
-		(void)fprintf(to, "memctl:   to try: a larger limit ('memctl set GROUP "
-				  "memory.max=SIZE'), or less "
-				  "work at a time\n");
+		(void)fprintf(to,
+			      "memctl:   to try: a larger limit ('memctl set %s memory.max=SIZE'), or less work at a "
+			      "time\n",
+			      refused ? refused : "GROUP");
 }
 
 static void print_refusals(FILE *to, const struct run_report *r, const char *dir)
 {
-	char path[GROUP_PATH_MAX];
+	char path[GROUP_PATH_MAX], refused[GROUP_PATH_MAX] = "";
 	unsigned level = 0;
 
 	strcpy(path, r->group->path);
 	do
-		if (refused_at(r, level))
+		if (refused_at(r, level)) {
 			print_refusal(to, r, dir, path, level);
+			strcpy(refused, path);
+		}
 	while (run_group_up(path) && ++level < r->after.n);
 	if (refused_below(r))
 		(void)fprintf(to,
@@ -200,7 +209,34 @@ static void print_refusals(FILE *to, const struct run_report *r, const char *dir
 			      "says which\n",
 			      r->group->path, (unsigned long long)refused_below(r), refused_below(r) == 1 ? "" : "s");
 	if (refused_in_all(r))
-		print_advice(to, r);
+		print_advice(to, r, *refused ? refused : NULL);
+}
+
+/* By more than what every group near its limit goes above it by. */
+static bool went_over(const struct run_report *r, unsigned level)
+{
+	const struct run_level *before = &r->before.level[level], *after = &r->after.level[level];
+
+	return after->max != MEMCTL_MAX && after->over > before->over && after->peak > before->peak &&
+	       after->peak > after->max + after->max / 16 + OVER_BYTES;
+}
+
+/* A limit that did not hold is no news for the program, which noticed nothing, but for whoever set it. */
+static void print_overs(FILE *to, const struct run_report *r)
+{
+	char path[GROUP_PATH_MAX], limit[UNITS_BUF], peak[UNITS_BUF];
+	unsigned level = 0;
+
+	strcpy(path, r->group->path);
+	do
+		if (went_over(r, level))
+			(void)fprintf(to,
+				      "memctl: %s went above its memory.max of %s: its peak was %s; what could not be "
+				      "refused "
+				      "is explained by 'memctl stat' (over_...) and 'memctl doctor PROGRAM'\n",
+				      path, size_words(r->after.level[level].max, limit),
+				      size_words(r->after.level[level].peak, peak));
+	while (run_group_up(path) && ++level < r->after.n);
 }
 
 static uint64_t killed(const struct run_report *r)
@@ -264,6 +300,7 @@ static void print_words(FILE *to, const struct run_report *r, struct memctl *m, 
 		      (unsigned long long)(l->failcnt - r->before.level[0].failcnt),
 		      (unsigned long long)refused_in_all(r), members);
 	print_refusals(to, r, memctl_dir(m));
+	print_overs(to, r);
 	print_kills(to, r, m);
 }
 
@@ -328,6 +365,15 @@ static FILE *open_file(const struct run_report *r)
 	return to;
 }
 
+bool run_report_can_be_written(const struct run_report *r)
+{
+	FILE *to = r->file ? fopen(r->file, "ae") : NULL;
+
+	if (to)
+		(void)fclose(to);
+	return to || !r->file;
+}
+
 void run_report_print(struct memctl *m, const struct run_report *r)
 {
 	unsigned members = 0;
@@ -340,6 +386,7 @@ void run_report_print(struct memctl *m, const struct run_report *r)
 	}
 	if (!r->asked) {
 		print_refusals(stderr, r, memctl_dir(m));
+		print_overs(stderr, r);
 		print_kills(stderr, r, m);
 		return;
 	}

@@ -283,16 +283,12 @@ static void print_titles(const struct table *t, const struct choice *c, const si
 	(void)putchar('\n');
 }
 
-/* Ends behind a word, with dots; one byte is one place in what is explained. */
 static void shorten(char *text, size_t room)
 {
-	size_t n = room - strlen("...");
+	size_t n = output_cut(text, room);
 
-	if (strlen(text) <= room)
-		return;
-	while (n && text[n] != ' ')
-		n--;
-	strcpy(text + n, "...");
+	if (text[n])
+		strcpy(text + n, "...");
 }
 
 /* A last column of words for people takes what is left of the terminal's line. */

@@ -530,18 +530,11 @@ static void draw_value(const struct census_column *c, uint64_t v)
 		(void)printw("%10llu", (unsigned long long)v);
 }
 
-/* A sentence that is too long ends behind a word, with dots. */
 static void draw_sentence(int y, int x, const char *text)
 {
-	int room = COLS - x - 1, n = (int)strlen(text);
+	size_t n = output_cut(text, (size_t)(COLS - x - 1));
 
-	if (n > room) {
-		for (n = room - 3; n > 0 && text[n] != ' '; n--)
-			;
-		(void)mvprintw(y, x, "%.*s...", n, text);
-	} else {
-		(void)mvprintw(y, x, "%s", text);
-	}
+	(void)mvprintw(y, x, "%.*s%s", (int)n, text, text[n] ? "..." : "");
 }
 
 /* "memory.events.oom"; of a region its end, which tells more: "dmem.max.~0/vram". */

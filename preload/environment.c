@@ -112,6 +112,14 @@ bool environment_start(void)
 	return true;
 }
 
+/* A name without a path, or with $LIB in it, is the dynamic linker's matter. */
+bool environment_is_reachable(void)
+{
+	const char *path = environment.preload;
+
+	return *path != '/' || strchr(path, '$') || sys_call3(SYS_faccessat, AT_FDCWD, path, R_OK) == 0;
+}
+
 size_t environment_entries(char *const env[])
 {
 	size_t n = 0;

@@ -22,6 +22,9 @@ extern struct environment environment;
 /* Reads the variables; false while libc has no environment yet. Idempotent, signal-safe. */
 bool environment_start(void);
 
+/* False when the next image would look for our library in vain, as after chroot: the dynamic linker complains of it. */
+bool environment_is_reachable(void);
+
 /* A copy of an environment for a new image, on the caller's stack. */
 struct environment_copy {
 	char **env;	/* NULL-terminated; entries point into the original or below */

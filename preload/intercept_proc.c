@@ -36,7 +36,7 @@ REAL(posix_spawnp)
 
 static bool can_carry(enum elf_kind kind)
 {
-	return kind == ELF_PRELOADABLE || kind == ELF_NOT_ELF;
+	return (kind == ELF_PRELOADABLE || kind == ELF_NOT_ELF) && environment_is_reachable();
 }
 
 /* Before an exec call. A vfork child is no member yet. It becomes an observed one here, while it still knows

@@ -15,7 +15,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/time.h>
 #include <sys/types.h>
+#include <time.h>
 #include <malloc.h>
 #include <pthread.h>
 
@@ -273,6 +275,17 @@ void *mc_real_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t
 int mc_real_munmap(void *addr, size_t length);
 int mc_real_madvise(void *addr, size_t length, int advice);
 int mc_real_mprotect(void *addr, size_t length, int prot);
+
+/* Past libfaketime and its kind, whose first call allocates: jemalloc asks for the time with locks held. */
+int mc_real_clock_gettime(clockid_t clock, struct timespec *ret);
+int mc_real_gettimeofday(struct timeval *ret, void *zone);
+
+/* The same of those that jemalloc's background threads wait with. Each wait may end for no reason; attr is NULL; the
+ * time is the day's. */
+int mc_real_pthread_cond_init(pthread_cond_t *cond, const pthread_condattr_t *attr);
+int mc_real_pthread_cond_signal(pthread_cond_t *cond);
+int mc_real_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
+int mc_real_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until);
 
 /* Called only when a program selects dss for an arena: (void *)-1 keeps the heap on mmap. */
 void *mc_real_sbrk(intptr_t increment);

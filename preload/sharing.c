@@ -2,10 +2,9 @@
 /* How much of large shared anonymous memory is resident. */
 #include "preload/sharing.h"
 
+#include "accounting/clock.h"
 #include "accounting/member.h"
 #include "preload/residency.h"
-
-#include <time.h>
 
 #define PAGES_MIN 256u	      /* what is worth to be told */
 #define TELL_MAX (1ull << 17) /* pages, at one end */
@@ -54,11 +53,8 @@ void sharing_drop(const void *addr, size_t size)
 static bool is_asked(const struct segment *seg)
 {
 	uint32_t at = mc_load_relaxed(&seg->limits->header.tell_at);
-	struct timespec now;
 
-	if (!at || clock_gettime(CLOCK_MONOTONIC, &now))
-		return false;
-	return (int32_t)((uint32_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) - at) >= 0;
+	return at && (int32_t)(clock_now_ms() - at) >= 0;
 }
 
 static uint64_t tell(struct told *to, uint64_t start, uint64_t pages)

@@ -5,11 +5,11 @@
  * process touched that has ended meanwhile it would never see. mincore(2) sees all of it, whoever
  * touched it.
  *
- * contract      any thread, signal handlers; two at the same address at once may leave a wrong
- * entry, which the daemon checks against what it knows is mapped there. fork          a child has
- * the same mappings, and the same entries. price         nothing where the daemon does not ask;
- * else 20 to 100 ns a page, for 512 MiB at most, and the daemon does not ask again before ten times
- * that has passed.
+ * contract      any thread, signal handlers; two at the same address at once may leave a wrong entry, which the daemon
+ *               checks against what it knows is mapped there.
+ * fork          a child has the same mappings, and the same entries.
+ * price         nothing where the daemon does not ask; else 20 to 100 ns a page, for 512 MiB at most, and the daemon
+ *               does not ask again before ten times that has passed.
  */
 #ifndef PRELOAD_SHARING_H
 #define PRELOAD_SHARING_H

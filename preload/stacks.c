@@ -2,6 +2,7 @@
 /* Writing this process's picture. */
 #include "preload/stacks.h"
 
+#include "accounting/clock.h"
 #include "accounting/member.h"
 #include "accounting/sys.h"
 #include "preload/pace.h"
@@ -140,14 +141,11 @@ static void copy_text(char *to, size_t size, const char *from)
 
 static void fill_header(struct stacks_header *h, const char *group, uint64_t rate, bool has_heap)
 {
-	struct timespec now = { 0 };
-
-	(void)sys_call3(SYS_clock_gettime, CLOCK_MONOTONIC, &now, 0);
 	h->version = STACKS_VERSION;
 	h->size = STACKS_SIZE;
 	h->pid = (uint32_t)sys_getpid();
 	(void)member_read_start_time(0, &h->start_time);
-	h->opened_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	h->opened_ns = clock_now_ns();
 	h->rate = rate;
 	h->finest = pace_finest(rate);
 	h->no_heap = !has_heap;

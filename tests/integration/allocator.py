@@ -49,6 +49,57 @@ int main(int argc, char **argv)
 """
 
 
+# What libfaketime does: the first question for the time, and a condition variable's start, look for symbols that are not
+# there, which makes the dynamic linker allocate; and time stands still.
+FROZEN = r"""
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sys/time.h>
+#include <time.h>
+static void begin(void)
+{
+	static int calls;
+	if (calls++ < 4) /* within each other, too */
+		(void)dlsym(RTLD_NEXT, "no_such_symbol");
+}
+int clock_gettime(clockid_t clock, struct timespec *t)
+{
+	(void)clock;
+	begin();
+	*t = (struct timespec){ 1577836800, 0 };
+	return 0;
+}
+int gettimeofday(struct timeval *t, void *zone)
+{
+	(void)zone;
+	begin();
+	*t = (struct timeval){ 1577836800, 0 };
+	return 0;
+}
+int pthread_cond_init(pthread_cond_t *c, const pthread_condattr_t *a)
+{
+	static const pthread_cond_t fresh = PTHREAD_COND_INITIALIZER;
+	(void)a;
+	begin();
+	*c = fresh;
+	return 0;
+}
+__attribute__((constructor)) static void start(void)
+{
+	struct timespec t;
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+}
+"""
+
+REFUSED = """import time
+assert time.time() == 1577836800
+try:
+    x = [b"x" * (1 << 20) for i in range(100)]
+except MemoryError:
+    print("refused")
+"""
+
+
 def program(ground):
     return compile_c(ground, "whose", WHOSE, "-D_GNU_SOURCE", "-ldl")
 
@@ -171,6 +222,15 @@ for t in threads: t.join()
 print("done")
 """
     same(ground, [python, "-W", "ignore", "-c", code])
+
+
+@test("a library in front of libc's clock that allocates and lets time stand still, as libfaketime can, holds up nothing")
+def _(g):
+    frozen = compile_c(g, "frozen", FROZEN, "-D_GNU_SOURCE", "-shared", "-fPIC")
+    plain = ["env", "LD_PRELOAD=" + frozen, sys.executable, "-c", REFUSED]
+    for conf in "", "background_thread:true":
+        ran = g.spawn([g.memctl, "run", "--max", "64M", "--", *plain], {"MALLOC_CONF": conf})
+        assert ran.status == 0 and ran.out == "refused\n", ran
 
 
 sys.exit(main())

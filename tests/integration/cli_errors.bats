@@ -32,6 +32,24 @@ misused() {
 	refused 1 "no such group: /nix: create it before /nix/a" create /nix/a
 }
 
+@test "a variable that is not set is no limit of 0" {
+	refused 125 "memory.max is given no value" run --max "" true
+	memctl create /a memory.max=64M
+	refused 1 "memory.max is given no value" set /a memory.max=
+	refused 1 "memory.limit_in_bytes is given no value" set /a memory.limit_in_bytes=
+	equals "$(memctl get /a memory.max)" 67108864
+}
+
+@test "a kind of picture that is not made" {
+	misused 2 "no picture of the kind '.gif' can be made" plot / -o "$MEMCTL_DIR/x.gif"
+	[ ! -e "$MEMCTL_DIR/x.gif" ]
+}
+
+@test "a file that is no program" {
+	: >"$MEMCTL_DIR/data"
+	refused 1 "it is there, but cannot be executed: $MEMCTL_DIR/data" doctor "$MEMCTL_DIR/data"
+}
+
 @test "unknown key" {
 	memctl create /a
 	refused 1 "no such key: 'memory.nix'" get /a memory.nix
@@ -201,6 +219,21 @@ overwrite() {
 		dd if=/dev/zero of="$MEMCTL_DIR/fill" bs=4k status=none 2>/dev/null
 		i=0; while memctl create /g$i; do i=$((i + 1)); [ $i -lt 3000 ] || exit 3; done; memctl daemon stop; exit 1'
 	contains "$output" "the file system of $MEMCTL_DIR is full"
+}
+
+@test "on a full file system the history goes on in memory" {
+	unshare -m true 2>/dev/null || skip "no mount namespaces of one's own here"
+	run -0 unshare -m sh -ec 'mount -t tmpfs -o mode=700,size=2m tmpfs "$MEMCTL_DIR"
+		memctl create /a memory.max=100M
+		pid=$(cat "$MEMCTL_DIR/memctld.pid")
+		memctl events /a
+		dd if=/dev/zero of="$MEMCTL_DIR/fill" bs=4k status=none 2>/dev/null || :
+		for i in 1 2 3 4 5 6 7 8; do memctl set /a memory.max=${i}M; memctl events -n 1 /a | grep "max $i.0 MiB"; done
+		memctl events /a
+		[ "$pid" = "$(cat "$MEMCTL_DIR/memctld.pid")" ]
+		memctl daemon stop'
+	contains "$output" "made "
+	contains "$output" "memory.max 1.0 MiB, was 100.0 MiB"
 }
 
 @test "members may not change their own group, unless the daemon was told so" {

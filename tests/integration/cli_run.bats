@@ -126,6 +126,7 @@ take() { # MIB [MEMCTL OPTION...]: a program that wants so much
 	run -1 --separate-stderr take 100 -g /a/b --max 1G
 	contains "$stderr" "memctl: /a refused 1 charge: its memory.max is 64.0 MiB"
 	lacks "$stderr" "memctl: /a/b refused"
+	contains "$stderr" "('memctl set /a memory.max=SIZE')"
 }
 
 @test "--report to a file, as JSON" {
@@ -136,8 +137,9 @@ take() { # MIB [MEMCTL OPTION...]: a program that wants so much
 	equals "$(json .failcnt <<<"$report")" 1
 	equals "$(json '.refusals[0].comm' <<<"$report")" python3
 	equals "$(json '.refusals[0].pid' <<<"$report")" "$(json .pid <<<"$report")"
-	run -0 memctl run --report=/nix/nix true
+	run -125 memctl run --report=/nix/nix touch "$MEMCTL_DIR/ran"
 	contains "$output" "cannot write the report to /nix/nix"
+	[ ! -e "$MEMCTL_DIR/ran" ]
 	memctl run --report="$MEMCTL_DIR/report" sh -c 'sleep 100 3>&- >/dev/null 2>&1 & true'
 	contains "$(cat "$MEMCTL_DIR/report")" "members left 1"
 }
@@ -226,6 +228,20 @@ observed() {
 	ended_with 0 "${started[-1]}"
 	equals "$(cat "$MEMCTL_DIR/err")" "memctl: run: prog is $1 and cannot be preloaded: it is observed, and no charge of it is refused"
 	equals "$(memctl get /a memory.current)" 0
+}
+
+@test "a limit that did not hold is said" {
+	compile "$MEMCTL_DIR/prog" -static
+	mkfifo "$MEMCTL_DIR/in"
+	memctl create /a memory.max=8M
+	start sh -c 'exec memctl run -g /a sh -c "$MEMCTL_DIR/prog; :" <"$MEMCTL_DIR/in" >"$MEMCTL_DIR/out" 2>"$MEMCTL_DIR/err"'
+	exec 7>"$MEMCTL_DIR/in"
+	until_true grep -q up "$MEMCTL_DIR/out"
+	until_true holds_16m
+	exec 7>&-
+	ended_with 0 "${started[-1]}"
+	contains "$(cat "$MEMCTL_DIR/err")" "memctl: /a went above its memory.max of 8.0 MiB: its peak was 1"
+	lines 1 "$(cat "$MEMCTL_DIR/err")"
 }
 
 @test "a static program is observed" {

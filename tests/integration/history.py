@@ -53,17 +53,16 @@ def _(g):
 @test("events: made, limits, refusals, removed; of groups below, and only of those")
 def _(g):
     g.do("create", "-p", "/shop/front", "memory.max=32M")
-    wait_for("it is made", lambda: any(e["event"] == "made" and e["group"] == "/shop/front" for e in events(g, "/shop")))
+    assert any(e["event"] == "made" and e["group"] == "/shop/front" for e in events(g, "/shop"))
     s = Grower(g, "/shop/front")
     assert s.grow(64) == "no"
     g.do("set", "/shop/front", "memory.max=48M")
-    wait_for("both are told", lambda: {"oom", "limit"} <= {e["event"] for e in events(g, "/shop/front")})
+    assert {"oom", "limit"} <= {e["event"] for e in events(g, "/shop/front")}
     limit = next(e for e in events(g, "/shop/front") if e["event"] == "limit")
     assert limit["text"] == "memory.max 48.0 MiB, was 32.0 MiB", limit
     s.end()
     g.do("rm", "-r", "/shop")
-    wait_for("it is gone", lambda: {("removed", "/shop"), ("removed", "/shop/front")} <=
-             {(e["event"], e["group"]) for e in events(g, "/shop")})
+    assert {("removed", "/shop"), ("removed", "/shop/front")} <= {(e["event"], e["group"]) for e in events(g, "/shop")}
     assert all(e["group"].startswith("/shop") for e in events(g, "/shop"))
     assert not events(g, "/shopping")
     ran = g.spawn([g.memctl, "events", "shop"])
@@ -106,7 +105,7 @@ def _(g):
 def _(g):
     ran = g.spawn([g.memctl, "run", "-g", "/brief", "--max", "32M", "--", sys.executable, "-c", "x = [b'x' * (1 << 20) for i in range(64)]"])
     assert ran.status == 1 and "MemoryError" in ran.err, ran
-    wait_for("it is told", lambda: any(e["event"] == "oom" for e in events(g, "/brief")))
+    assert any(e["event"] == "oom" for e in events(g, "/brief"))
 
 
 @test("events -f goes on, also with the next daemon; the past is still there")

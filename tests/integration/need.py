@@ -63,6 +63,19 @@ def _(g):
     g.settled(group)
 
 
+@test("what a program charges itself is given of it, too")
+def _(g):
+    group = g.new_group()
+    g.do("create", group, "memory.max=100M", "memory.charge=commit")
+    code = """import ctypes
+m = ctypes.CDLL("libmemctl.so.0")
+charge = lambda n: m.memctl_charge(b"memory", ctypes.c_uint64(n << 20))
+print(charge(70), charge(70) != 0, m.memctl_uncharge(b"memory", ctypes.c_uint64(70 << 20)))"""
+    ran = g.spawn([g.memctl, "run", "-g", group, "--need", "80M", "--", sys.executable, "-c", code])
+    assert (ran.status, ran.out) == (0, "0 True 0\n"), ran
+    g.settled(group)
+
+
 @test("it starts when there is room, and not before")
 def _(g):
     group = g.new_group()

@@ -12,6 +12,20 @@ from real_programs import ROOT, Skip, compile_c, main, need, test, wait_for  # n
 MIB = 1 << 20
 SLACK = 128 * 4096  # resident pages may be counted in batches, per processor
 
+HOLD = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+int main(void)
+{
+	char *volatile p = malloc(48 << 20);
+	memset(p, 1, 48 << 20);
+	puts("held");
+	fflush(stdout);
+	return getchar() != EOF || p[1 << 20] != 1;
+}
+"""
+
 # 48 MiB of its own, and by the letters of argv[1]: f a child that writes to half of it, t the same by another
 # thread, g a grandchild, x a child that becomes argv[2]. All wait until standard input ends.
 TREE = r"""
@@ -182,6 +196,39 @@ def _(ground):
     os.chmod(program, 0o4755)
     os.chmod(ground.top, 0o755)
     plays(ground, [program, "f"], ["observed"] * 2, 72 * MIB)
+
+
+@test("another user's programs, which the library is in and may not join")
+def _(ground):
+    if not ROOT:
+        raise Skip("needs root")
+    holder = compile_c(ground, "hold", HOLD)
+    os.chmod(ground.top, 0o755)
+    group = ground.new_group()
+    ground.do("create", group)
+    p = ground.start([ground.memctl, "run", "-g", group, "--", "setpriv", "--reuid=65534", "--regid=65534",
+                      "--clear-groups", "sh", "-c", holder + "; :"])
+    assert p.stdout.readline() == "held\n"
+    wait_for("what it holds is counted", lambda: int(ground.get(group, "memory.current")) >= 40 * MIB)
+    p.stdin.close()
+    assert p.wait(60) == 0
+    wait_for("nothing is left", lambda: int(ground.get(group, "memory.current")) == 0)
+
+
+@test("where the library does not lie, as in a container")
+def _(ground):
+    need("bwrap")
+    holder = compile_c(ground, "inside", HOLD)
+    group = ground.new_group()
+    ground.do("create", group)
+    hidden = os.path.dirname(ground.env["MEMCTL_PRELOAD"])
+    p = ground.start([ground.memctl, "run", "-g", group, "--", "bwrap", "--dev-bind", "/", "/", "--tmpfs", hidden,
+                      "sh", "-c", holder + "; :"])
+    assert p.stdout.readline() == "held\n"
+    wait_for("what it holds is counted", lambda: int(ground.get(group, "memory.current")) >= 40 * MIB)
+    out, err = p.communicate()
+    assert (p.returncode, err) == (0, ""), err
+    wait_for("nothing is left", lambda: int(ground.get(group, "memory.current")) == 0)
 
 
 @test("thirty children")

@@ -13,6 +13,7 @@ import time
 import traceback
 
 DEADLINE = 60.0
+HANGS = 900  # seconds: a test that waits for what never comes, as for a line of a program
 GIB = 1 << 30
 MEMCTL = shutil.which("memctl") or "memctl"
 DAEMON = os.environ.get("MEMCTL_DAEMON", "")
@@ -52,6 +53,30 @@ def wait_for(what, condition):
             return value
         assert time.monotonic() < end, "waited too long until " + what
         time.sleep(0.01)
+
+
+def tasks(pid):
+    """Name and state of each thread."""
+    found = []
+    for task in os.listdir("/proc/%d/task" % pid):
+        try:
+            with open("/proc/%d/task/%s/stat" % (pid, task)) as f:
+                name, rest = f.read().split("(", 1)[1].rsplit(") ", 1)
+                found.append((name, rest[0]))
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def listens(pid):
+    wait_for("its helper listens", lambda: ("memctl", "S") in tasks(pid))
+
+
+def leave_room(pid, size):
+    """So many more addresses: a driver on the CPU then has no more memory than that."""
+    with open("/proc/%d/status" % pid) as f:
+        has = [int(line.split()[1]) << 10 for line in f if line.startswith("VmSize:")][0]
+    resource.prlimit(pid, resource.RLIMIT_AS, (has + size, has + size))
 
 
 class Ran:
@@ -215,14 +240,20 @@ def comment(text):
         print("# " + line)
 
 
+def hangs(*_):
+    raise AssertionError("hangs")
+
+
 def main(make_ground=Ground):
     """Runs what @test collected, with one ground for all."""
     print("1..%d" % len(tests), flush=True)
+    signal.signal(signal.SIGALRM, hangs)
     failed = 0
     ground = make_ground()
     try:
         for i, (title, function) in enumerate(tests, 1):
             begin = time.monotonic()
+            signal.alarm(HANGS)
             try:
                 function(ground)
                 print("ok %d - %s" % (i, title))
@@ -232,6 +263,7 @@ def main(make_ground=Ground):
                 failed += 1
                 print("not ok %d - %s" % (i, title))
                 comment(traceback.format_exc())
+            signal.alarm(0)
             comment("%.1f s" % (time.monotonic() - begin))
             sys.stdout.flush()
     finally:

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The bell: who waits is woken, no ring is lost, nobody waits in vain. */
-#include "tests/lib/unit.h"
-
-#include "tests/lib/ground.h"
+#include "tests/lib/grounded.h"
 
 #include "accounting/bell.h"
+#include "accounting/clock.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,30 +11,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-static struct ground g;
-
-static int up(void **state)
-{
-	(void)state;
-	ground_up(&g);
-	return 0;
-}
-
-static int down(void **state)
-{
-	(void)state;
-	ground_down(&g);
-	return 0;
-}
-
-static uint64_t monotonic_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static void a_ring_before_the_wait_is_not_lost(void **state)
 {
@@ -53,11 +28,11 @@ static void a_ring_before_the_wait_is_not_lost(void **state)
 
 static void a_wait_ends_with_its_time(void **state)
 {
-	uint64_t from = monotonic_ns();
+	uint64_t from = clock_now_ns();
 
 	(void)state;
 	assert_int_equal(bell_wait(&g.seg, bell_read(&g.seg), 20000000), bell_read(&g.seg));
-	assert_true(monotonic_ns() - from >= 20000000);
+	assert_true(clock_now_ns() - from >= 20000000);
 	assert_int_equal(mc_load_full(&g.seg.counters->header.bell_waiting), 0);
 }
 
@@ -117,7 +92,7 @@ static void rings_of_another_process_arrive(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, up, down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, grounded_up, grounded_down)
 	static const struct CMUnitTest tests[] = {
 		TEST(a_ring_before_the_wait_is_not_lost),
 		TEST(a_wait_ends_with_its_time),

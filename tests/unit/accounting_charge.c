@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Charging up the tree: who refuses, what is undone, what is counted, and what may not be. */
-#include "tests/lib/unit.h"
-
-#include "tests/lib/ground.h"
+#include "tests/lib/grounded.h"
 #include "tests/lib/intrude.h"
 
 #include "accounting/check.h"
@@ -13,7 +11,6 @@
 #include <sched.h>
 #include <unistd.h>
 
-static struct ground g;
 static uint16_t a, ab, abc;
 static struct party p; /* in abc */
 
@@ -30,17 +27,8 @@ static int up(void **state)
 
 static int down(void **state)
 {
-	struct actor daemon = ground_daemon(&g);
-
-	(void)state;
 	assert_int_equal(mc_load_full(p.by.open), 0);
-	assert_true(ground_consistent(&g));
-	for (uint32_t i = 0; i < member_mark(&g.seg); i++)
-		if (member_is_present(&g.seg, i))
-			(void)settle_dead(&daemon, i);
-	assert_true(ground_empty(&g));
-	ground_down(&g);
-	return 0;
+	return grounded_down_empty(state);
 }
 
 static int charge(uint64_t n)

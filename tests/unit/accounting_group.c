@@ -1,29 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Group paths: what is one, finding by it, writing it, who lies below whom. */
-#include "tests/lib/unit.h"
-
-#include "tests/lib/ground.h"
+#include "tests/lib/grounded.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-
-static struct ground g;
-
-static int up(void **state)
-{
-	(void)state;
-	ground_up(&g);
-	return 0;
-}
-
-static int down(void **state)
-{
-	(void)state;
-	ground_down(&g);
-	return 0;
-}
 
 /* "/x" n times, each name `width` bytes long. */
 static char *deep(char *buf, int n, int width)
@@ -282,7 +264,7 @@ static void a_reader_sees_the_tree_before_or_after_a_change(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, up, down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, grounded_up, grounded_down)
 	static const struct CMUnitTest tests[] = {
 		TEST(good_paths_are_paths),
 		TEST(every_character_outside_the_set_is_refused),

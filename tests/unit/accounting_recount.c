@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Recounts: the pools after it are what the accounts say, whatever was in them, whoever was interrupted. */
-#include "tests/lib/unit.h"
-
-#include "tests/lib/ground.h"
+#include "tests/lib/grounded.h"
 #include "tests/lib/intrude.h"
+
+#include "accounting/clock.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static struct ground g;
 static uint16_t a, ab, b;
 static mc_word *now;
 
@@ -219,23 +218,15 @@ static void waiting_ends_at_once_when_nothing_is_on(void **state)
 	assert_int_equal(recount_wait(&g.seg, RESOURCE_MEMORY), 10);
 }
 
-static uint64_t monotonic_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* One that moves is left to itself for RECOUNT_WAIT_NS. */
 static void a_takeover_is_not_hasty(void **state)
 {
-	uint64_t from = monotonic_ns();
+	uint64_t from = clock_now_ns();
 
 	(void)state;
 	(void)begin_by_hand();
 	(void)recount_wait(&g.seg, RESOURCE_MEMORY);
-	assert_true(monotonic_ns() - from >= RECOUNT_WAIT_NS);
+	assert_true(clock_now_ns() - from >= RECOUNT_WAIT_NS);
 }
 
 /* ---- what others do meanwhile ---- */

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Snapshots: what is really held, by whom and as what, summed up the tree; and seeing what is wrong. */
-#include "tests/lib/unit.h"
+#include "tests/lib/grounded.h"
 
-#include "tests/lib/ground.h"
-
-static struct ground g;
 static uint16_t a, ab, b;
 static struct snapshot s;
 

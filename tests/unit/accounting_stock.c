@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Stocks: they save slow paths, are never seen as a refusal, and are not there when it gets tight. */
-#include "tests/lib/unit.h"
-
-#include "tests/lib/ground.h"
+#include "tests/lib/grounded.h"
 #include "tests/lib/intrude.h"
 
 #include <errno.h>
 
-static struct ground g;
 static uint16_t a, ab, abc;
 static struct party p; /* in abc */
 
@@ -19,20 +16,6 @@ static int up(void **state)
 	ab = ground_group(&g, "/a/b", PAGES_MAX);
 	abc = ground_group(&g, "/a/b/c", PAGES_MAX);
 	p = ground_join(&g, abc);
-	return 0;
-}
-
-static int down(void **state)
-{
-	struct actor daemon = ground_daemon(&g);
-
-	(void)state;
-	assert_true(ground_consistent(&g));
-	for (uint32_t i = 0; i < member_mark(&g.seg); i++)
-		if (member_is_present(&g.seg, i))
-			(void)settle_dead(&daemon, i);
-	assert_true(ground_empty(&g));
-	ground_down(&g);
 	return 0;
 }
 
@@ -328,7 +311,7 @@ static void announcing_marks_every_level_and_asking_clears_one(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, up, down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, up, grounded_down_empty)
 	static const struct CMUnitTest tests[] = {
 		TEST(a_small_charge_takes_a_batch),
 		TEST(the_stock_serves_without_touching_the_pools),

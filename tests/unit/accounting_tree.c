@@ -1,28 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Changes of the tree: creating, removing, using slots again, repairing what a dead daemon left. */
-#include "tests/lib/unit.h"
-
-#include "tests/lib/ground.h"
+#include "tests/lib/grounded.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-static struct ground g;
-
-static int up(void **state)
-{
-	(void)state;
-	ground_up(&g);
-	return 0;
-}
-
-static int down(void **state)
-{
-	(void)state;
-	ground_down(&g);
-	return 0;
-}
 
 static enum group_state state_of(uint16_t group)
 {
@@ -412,7 +394,7 @@ static void consistent_sees_what_is_wrong(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, up, down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, grounded_up, grounded_down)
 	static const struct CMUnitTest tests[] = {
 		TEST(a_new_group_has_the_kernels_defaults),
 		TEST(creating_says_what_is_in_the_way),

@@ -90,13 +90,36 @@ static void who_joins_by_himself_is_left_alone(void **state)
 	child = add_child(100, 101);
 	loading = add_child(200, 201);
 	loading->image = IMAGE_LOADING;
-	for (int i = 0; i < 3; i++)
-		fixture_pass(1000);
+	for (int i = 0; i < 2; i++)
+		fixture_pass(300);
 	assert_int_equal(find(child), MEMBER_NIL);
+	assert_int_equal(find(loading), MEMBER_NIL);
+	loading->image = IMAGE_ATTACHED;
+	for (int i = 0; i < 5; i++)
+		fixture_pass(1000);
 	assert_int_equal(find(loading), MEMBER_NIL);
 	loading->image = IMAGE_BARE;
 	fixture_pass(1000);
 	assert_int_not_equal(find(loading), MEMBER_NIL);
+}
+
+/* The library is there and may not use the segment: another user's program. */
+static void who_was_turned_away_is_observed(void **state)
+{
+	struct fake_process *child;
+
+	(void)state;
+	fixture_drop(fixture_do("create", "\"group\":\"/a\""));
+	(void)add_observed("/a", 100);
+	for (pid_t pid = 101; pid < 110; pid++)
+		add_child(100, pid)->image = IMAGE_LOADING;
+	child = fake_find(109);
+	for (int i = 0; i < 5; i++)
+		fixture_pass(300);
+	assert_int_not_equal(find(child), MEMBER_NIL);
+	assert_int_equal(fixture_state(find(child)), MEMBER_OBSERVED);
+	fixture_pass(1000);
+	assert_int_equal(fixture_number("/a", "memory.current"), 900 * 4096);
 }
 
 /* It has given back what it held; what is resident is on its way out. One that lingers is looked at again. */
@@ -147,6 +170,7 @@ int main(void)
 		TEST(children_are_found),
 		TEST(nobody_twice),
 		TEST(who_joins_by_himself_is_left_alone),
+		TEST(who_was_turned_away_is_observed),
 		TEST(who_leaves_is_not_charged_again),
 		TEST(what_is_given_back_meanwhile_is_not_charged),
 	};
