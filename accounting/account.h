@@ -40,6 +40,14 @@ static inline uint32_t account_meta_generation(uint64_t meta)
 	return (uint32_t)(meta >> 32);
 }
 
+/* The member inherited what is in it: the daemon alone charges there. */
+#define ACCOUNT_INHERITED 0x80u /* of the slot */
+
+static inline bool account_meta_is_inherited(uint64_t meta)
+{
+	return meta >> 16 & ACCOUNT_INHERITED;
+}
+
 /* Numbers that all can write are brought into their range where they are used: a program with a wild pointer may make
  * them wrong, and a recount puts that right, but never lead another one out of the segment. */
 static inline unsigned account_meta_resource(uint64_t meta)

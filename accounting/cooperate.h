@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define COOPERATE_SYMBOL "memctl_cooperate"
-#define COOPERATE_VERSION 3u
+#define COOPERATE_VERSION 4u
 
 /* Bytes. What has no limit is UINT64_MAX. */
 struct cooperate_usage {
@@ -36,6 +36,7 @@ struct cooperate {
 	 * the program's. */
 	void (*device_got)(uint64_t name, uint64_t bytes, const void *skip, const void *skip_end);
 	void (*device_ended)(uint64_t name);
+	const char *(*shrinking)(void); /* from 4 on */
 };
 
 #endif

@@ -7,14 +7,6 @@
 
 /* ---- the rule -------------------------------------------------------------------------------------------------- */
 
-/* More than is used protects no better than that. */
-uint64_t evict_share(uint64_t has, uint64_t usage, uint64_t claimed, uint64_t own_usage, uint64_t own_setting)
-{
-	struct protection_parent parent = { protection_claim(usage, has), usage, claimed, true };
-
-	return protection_share(&parent, own_usage, own_setting);
-}
-
 struct level {
 	uint64_t usage, min, low;
 };
@@ -31,20 +23,19 @@ static struct level level_of(const struct segment *seg, unsigned resource, uint1
 }
 
 /* What all children of a group claim; the rest of the tree does not move while the daemon is busy with others. */
-static void sum_claims(const struct segment *seg, unsigned resource, uint16_t parent, uint64_t *ret_min,
-		       uint64_t *ret_low)
+static void sum_claims(const struct segment *seg, unsigned resource, uint16_t parent, struct protection_parent *min,
+		       struct protection_parent *low)
 {
 	uint32_t groups = mc_load_full(&seg->limits->header.groups_used);
 
-	*ret_min = *ret_low = 0;
 	for (uint32_t g = 1; g < groups; g++) {
 		struct level child;
 
 		if (group_parent(seg, (uint16_t)g) != parent || group_state(seg, (uint16_t)g) != GROUP_LIVE)
 			continue;
 		child = level_of(seg, resource, (uint16_t)g);
-		*ret_min += protection_claim(child.usage, child.min);
-		*ret_low += protection_claim(child.usage, child.low);
+		min->claimed += protection_claim(child.usage, child.min);
+		low->claimed += protection_claim(child.usage, child.low);
 	}
 }
 
@@ -78,11 +69,12 @@ static struct level protection_of(const struct segment *seg, unsigned resource, 
 
 	while (--n) {
 		struct level own = level_of(seg, resource, path[n - 1]);
-		uint64_t claimed_min, claimed_low;
+		struct protection_parent min = { has.min, has.usage, 0, true };
+		struct protection_parent low = { has.low, has.usage, 0, true };
 
-		sum_claims(seg, resource, path[n], &claimed_min, &claimed_low);
-		own.min = evict_share(has.min, has.usage, claimed_min, own.usage, own.min);
-		own.low = evict_share(has.low, has.usage, claimed_low, own.usage, own.low);
+		sum_claims(seg, resource, path[n], &min, &low);
+		own.min = protection_share(&min, own.usage, own.min);
+		own.low = protection_share(&low, own.usage, own.low);
 		has = own;
 	}
 	return has;
@@ -115,9 +107,16 @@ static bool is_worth_waiting(const struct member *m, uint32_t now)
 
 static bool is_there(const struct segment *seg, uint32_t member)
 {
-	const struct member *m = member_of(seg, member);
+	return member_state(mc_load_full(&member_of(seg, member)->state)) == MEMBER_LIVE;
+}
 
-	return member_state(mc_load_full(&m->state)) == MEMBER_LIVE && mc_load_relaxed(&m->answers);
+/* Who does not listen finds an ask at its next call about a pool; its shrinkers nobody can call. */
+static bool is_to_be_asked(const struct evict_wish *w, const struct member *m)
+{
+	bool has_drivers = mc_load_relaxed(&m->device_gives) >> w->resource & 1;
+
+	return mc_load_relaxed(&m->answers) ? has_drivers || mc_load_relaxed(&m->shrinkers)
+					    : has_drivers && !w->only_largest;
 }
 
 void evict_ask_one(const struct segment *seg, unsigned resource, uint32_t member, uint64_t units, uint32_t now)
@@ -153,9 +152,7 @@ bool evict_is_awaited_below(const struct segment *seg, uint16_t limit, uint32_t 
 /* What it holds, where it may have something to give. */
 static uint64_t can_give(const struct segment *seg, const struct evict_wish *w, uint32_t member)
 {
-	const struct member *m = member_of(seg, member);
-
-	if (!(mc_load_relaxed(&m->device_gives) >> w->resource & 1) && !mc_load_relaxed(&m->shrinkers))
+	if (!is_to_be_asked(w, member_of(seg, member)))
 		return 0;
 	return member != w->except && is_there(seg, member) ? member_held(seg, member, w->resource) : 0;
 }

@@ -9,7 +9,8 @@
  * the root stands for the device: there, too, what is protected stays so.
  *
  * contract      as reclaim.h's: anybody may ask, nobody depends on an answer, RECLAIM_PATIENCE_MS. A member that listens
- *               (its helper, preload/devices.h) takes what is wanted, gives what it can, and answers.
+ *               (its helper, preload/devices.h) takes what is wanted, gives what it can, and answers; one that does not
+ *               listen does so when it next calls a driver about a pool (device/lend.h).
  * ordering [O8] ask: wanted and regions, then ask++.     listen: ask is read, then regions and wanted are taken.
  * crash table   died after           left behind         who puts it right
  *               asking               an ask too many     the next answer, which gives a little more than is needed
@@ -31,10 +32,6 @@ enum evict {
 /* Whether what members of `group` hold may be asked for when `limit` has refused. */
 enum evict evict_judge(const struct segment *seg, unsigned resource, uint16_t limit, uint16_t group, bool ignore_low);
 
-/* The same, of numbers: what a group has of its parent's protection `has`, where all children together use `usage` and
- * claim `claimed` (protection.h). */
-uint64_t evict_share(uint64_t has, uint64_t usage, uint64_t claimed, uint64_t own_usage, uint64_t own_setting);
-
 /* ---- asking ---------------------------------------------------------------------------------------------------- */
 
 /* What somebody refused wants, and of whom. */
@@ -44,7 +41,7 @@ struct evict_wish {
 	uint32_t except; /* MEMBER_NIL: nobody */
 	uint64_t units;
 	bool ignore_low;
-	bool only_largest; /* the one that holds most of those that may be asked */
+	bool only_largest; /* the one that holds most of those that may be asked and listen */
 };
 
 /* Asks; counts the event low of groups that are asked for what is below theirs. Returns how many were asked that are

@@ -22,7 +22,7 @@
 
 #include "accounting/atomic.h"
 
-#define LAYOUT_VERSION 5u
+#define LAYOUT_VERSION 6u
 #define LIMITS_MAGIC 0x6d656d63746c4c31ull   /* "memctlL1" */
 #define COUNTERS_MAGIC 0x6d656d63746c4331ull /* "memctlC1" */
 #define SEGMENT_READY 0x72656164u
@@ -195,7 +195,7 @@ struct pool {
 };
 
 /* account.word = epoch(14) | held(36) | stock(14).
- * account.meta = generation(32) | resource(8) | slot(8) | group(16): written at each claim, so that
+ * account.meta = generation(32) | resource(8) | inherited(1) | slot(7) | group(16): written at each claim, so that
  * whoever drains an account can tell that it belongs to somebody else by now. */
 struct account {
 	mc_word word;	  /* sync: compare-and-swap by everybody; the linearization point of each charge */
@@ -227,6 +227,8 @@ enum member_flag {
 	MEMBER_KEEPS = 64,     /* CLAIMED: it keeps room for its descendants, see keep.h */
 	MEMBER_GIVES_UP = 128, /* it has given memory up by MADV_FREE: without swap, too, it has some to give */
 	MEMBER_LEAVES = 256, /* its last destructor has given back what it held: what is still resident goes with it */
+	MEMBER_PARTIAL_HIP = 512, /* beside PARTIAL: it has device memory by HIP, which is passed on */
+	MEMBER_PARTIAL_ZE = 1024, /* the same by Level Zero */
 };
 
 /* One process. Key: pid and start time; the start time is what tells a reused pid. */

@@ -193,26 +193,36 @@ int member_find(const struct segment *seg, uint32_t pid, uint64_t start_time, ui
 	return -ESRCH;
 }
 
-static bool is_account_for(const struct segment *seg, uint32_t account, unsigned resource, uint16_t group)
+/* What tells the accounts of one member apart. */
+struct account_key {
+	unsigned resource;
+	uint16_t group;
+	bool is_inherited;
+};
+
+static bool is_account_for(const struct segment *seg, uint32_t account, const struct account_key *key)
 {
 	uint64_t meta = mc_load_full(&account_of(seg, account)->meta);
 
-	return account_meta_resource(meta) == resource && account_meta_group(meta) == group;
+	return account_meta_resource(meta) == key->resource && account_meta_group(meta) == key->group &&
+	       account_meta_is_inherited(meta) == key->is_inherited;
 }
 
 int member_find_account(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group)
 {
+	const struct account_key key = { resource, group, false };
+
 	for (unsigned slot = 0; slot < MEMBER_ACCOUNTS_MAX; slot++) {
 		uint32_t account = mc_load_acquire(&member_of(seg, member)->account[slot]);
 
-		if (account && is_account_for(seg, account - 1, resource, group))
+		if (account && is_account_for(seg, account - 1, &key))
 			return (int)slot;
 	}
 	return -ENOENT;
 }
 
 /* Two threads may claim for the same pool at once; the loser gives his back and takes the winner's. */
-static int find_or_claim(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group)
+static int find_or_claim(const struct segment *seg, uint32_t member, const struct account_key *key)
 {
 	struct member *m = member_of(seg, member);
 	uint32_t claimed = 0;
@@ -223,14 +233,15 @@ static int find_or_claim(const struct segment *seg, uint32_t member, unsigned re
 		uint32_t seen = mc_load_acquire(&m->account[slot]);
 
 		if (seen == 0 && !claimed) {
-			err = account_claim(seg, member, resource, group, slot, &claimed);
+			err = account_claim(seg, member, key->resource, key->group,
+					    key->is_inherited ? slot | ACCOUNT_INHERITED : slot, &claimed);
 			if (err)
 				return err;
 			claimed++;
 		}
 		if (seen == 0 && mc_cas_full(&m->account[slot], &seen, claimed))
 			return (int)slot;
-		if (is_account_for(seg, seen - 1, resource, group))
+		if (is_account_for(seg, seen - 1, key))
 			break;
 	}
 	if (claimed)
@@ -239,15 +250,25 @@ static int find_or_claim(const struct segment *seg, uint32_t member, unsigned re
 }
 
 /* open is up meanwhile: who dies between claiming an account and listing it is settled with a scan. */
-int member_account(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group)
+static int account_by(const struct segment *seg, uint32_t member, const struct account_key *key)
 {
 	struct member *m = member_of(seg, member);
 	int slot;
 
 	mc_add_full(&m->open, 1);
-	slot = find_or_claim(seg, member, resource, group);
+	slot = find_or_claim(seg, member, key);
 	mc_sub_full(&m->open, 1);
 	return slot;
+}
+
+int member_account(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group)
+{
+	return account_by(seg, member, &(struct account_key){ resource, group, false });
+}
+
+int member_inherited_account(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group)
+{
+	return account_by(seg, member, &(struct account_key){ resource, group, true });
 }
 
 bool member_is_present(const struct segment *seg, uint32_t member)

@@ -66,7 +66,10 @@ void member_free(const struct segment *seg, uint32_t member);
  * -ENOSPC: MEMBER_ACCOUNTS_MAX accounts or ACCOUNTS_MAX in all; -ENOMEM. */
 int member_account(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group);
 
-/* The same without claiming: -ENOENT when there is none. */
+/* The same for what the member has inherited (controld/heirs.h): nobody but the daemon charges there. */
+int member_inherited_account(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group);
+
+/* As member_account without claiming: -ENOENT when there is none. */
 int member_find_account(const struct segment *seg, uint32_t member, unsigned resource, uint16_t group);
 
 /* Account number behind one of a member's table entries. The entry must be in use. */

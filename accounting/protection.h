@@ -26,16 +26,17 @@ static inline uint64_t protection_claim(uint64_t usage, uint64_t setting)
 	return usage < setting ? usage : setting;
 }
 
-/* The effective value of one of its children. */
+/* The effective value of one of its children. What the parent has beyond its usage protects no
+ * better. */
 static inline uint64_t protection_share(const struct protection_parent *p, uint64_t usage, uint64_t setting)
 {
-	uint64_t claim = protection_claim(usage, setting);
+	uint64_t claim = protection_claim(usage, setting), has = protection_claim(p->usage, p->has);
 	protection_wide part = claim;
 
-	if (p->claimed > p->has)
-		return (uint64_t)(part * p->has / p->claimed);
-	if (p->recursive && p->has > p->claimed && p->usage > p->claimed)
-		part += (p->has - p->claimed) * (usage - claim) / (p->usage - p->claimed);
+	if (p->claimed > has)
+		return (uint64_t)(part * has / p->claimed);
+	if (p->recursive && has > p->claimed && p->usage > p->claimed)
+		part += (has - p->claimed) * (usage - claim) / (p->usage - p->claimed);
 	return (uint64_t)part;
 }
 

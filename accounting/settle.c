@@ -189,7 +189,8 @@ int settle_exec(const struct segment *seg, uint32_t member, uint16_t asked, cons
 	}
 	err = member_account(seg, member, RESOURCE_MEMORY, mc_load_full(&m->group));
 	member_set_flags(seg, member, 0,
-			 MEMBER_EXECING | MEMBER_PARTIAL | MEMBER_SHARES | MEMBER_FORKED | MEMBER_LEAVES);
+			 MEMBER_EXECING | MEMBER_PARTIAL | MEMBER_SHARES | MEMBER_FORKED | MEMBER_LEAVES |
+				 MEMBER_PARTIAL_HIP | MEMBER_PARTIAL_ZE);
 	mc_store_full(&m->open, 0);
 	return err < 0 ? err : 0;
 }

@@ -17,9 +17,12 @@ static int carry_out(struct request *r, uint64_t *name, uint32_t member)
 		return heirs_lend(r->served, *name, member, resource, command_number(r, "units", 0));
 	if (strcmp(what, "borrow") == 0)
 		return heirs_borrow(r->served, name, member);
-	if (strcmp(what, "leave") != 0)
+	if (strcmp(what, "give") == 0)
+		heirs_give(r->served, *name, member);
+	else if (strcmp(what, "leave") == 0)
+		heirs_leave(r->served, *name, member);
+	else
 		return -EINVAL;
-	heirs_leave(r->served, *name, member);
 	return 0;
 }
 

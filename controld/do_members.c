@@ -16,6 +16,8 @@ static json_t *flag_names(uint32_t flags)
 		const char *name;
 	} names[] = {
 		{ MEMBER_PARTIAL, "partial" },
+		{ MEMBER_PARTIAL_HIP, "partial:hip" },
+		{ MEMBER_PARTIAL_ZE, "partial:level-zero" },
 		{ MEMBER_EXECING, "execing" },
 		{ MEMBER_FOREIGN, "foreign" },
 		{ MEMBER_RESTRICTED, "restricted" },

@@ -3,6 +3,7 @@
 #include "controld/heirs.h"
 
 #include "accounting/member.h"
+#include "accounting/step.h"
 #include "controld/legacy.h"
 
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define HEIRS_MAGIC 0x6d656d63746c4831ull /* "memctlH1" */
+#define HEIRS_MAGIC 0x6d656d63746c4531ull /* "memctlE1" */
 
 /* An image of a process; count 0: nobody. */
 struct holder {
@@ -25,10 +26,9 @@ struct record {
 	uint64_t units;
 	uint64_t number; /* of its making: the oldest that nobody has goes first */
 	uint32_t resource;
-	uint32_t payer;	    /* holder + 1; 0: nobody */
-	uint32_t account;   /* the payer's, + 1, where it has inherited: what is charged there is this
-			     */
-	uint32_t is_moving; /* between a charge and its record */
+	uint32_t payer;	  /* holder + 1; 0: nobody */
+	uint32_t account; /* the payer's, + 1, where it has inherited: this is charged there */
+	uint32_t unused;
 	struct holder holder[HEIRS_HOLDERS];
 };
 
@@ -45,32 +45,35 @@ struct heirs {
 
 /* ---- the file -------------------------------------------------------------------------------------------- */
 
+static bool is_sound(const struct map *m)
+{
+	bool ok = m->used <= HEIRS_RECORDS;
+
+	for (uint32_t i = 0; ok && i < m->used; i++)
+		ok = m->record[i].payer <= HEIRS_HOLDERS && m->record[i].resource < RESOURCES_MAX &&
+		     m->record[i].units <= ACCOUNT_HELD_MAX;
+	return ok;
+}
+
+/* One that is not ours, or was written to by somebody else, is begun anew. */
 static struct map *make_map(const struct served *s)
 {
 	struct map *m = legacy_map(s->seg.dir, HEIRS_NAME, sizeof(*m));
 
 	if (!m)
 		return NULL;
-	if (m->magic != HEIRS_MAGIC || m->size != sizeof(*m) || m->instance != s->seg.limits->header.instance) {
+	if (!legacy_populate(m, sizeof(*m)) && !legacy_detach(m, sizeof(*m), s->seg.dir, HEIRS_NAME)) {
+		(void)munmap(m, sizeof(*m));
+		return NULL;
+	}
+	if (m->magic != HEIRS_MAGIC || m->size != sizeof(*m) || m->instance != s->seg.limits->header.instance ||
+	    !is_sound(m)) {
 		memset(m, 0, sizeof(*m));
 		m->instance = s->seg.limits->header.instance;
 		m->size = sizeof(*m);
 		m->magic = HEIRS_MAGIC;
 	}
 	return m;
-}
-
-int heirs_open(struct served *s)
-{
-	char path[sizeof(s->seg.dir) + 16];
-
-	s->heirs = calloc(1, sizeof(*s->heirs));
-	if (!s->heirs)
-		return -ENOMEM;
-	(void)snprintf(path, sizeof(path), "%s/" HEIRS_NAME, s->seg.dir);
-	if (access(path, F_OK) == 0)
-		s->heirs->map = make_map(s);
-	return 0;
 }
 
 void heirs_close(struct served *s)
@@ -147,14 +150,18 @@ static bool charge_heir(struct served *s, struct record *r, uint32_t i)
 {
 	uint32_t member = r->holder[i].member;
 	uint16_t group = mc_load_full(&member_of(&s->seg, member)->group);
-	int slot = member_account(&s->seg, member, r->resource, group);
+	int slot = member_inherited_account(&s->seg, member, r->resource, group);
 
 	if (slot < 0) {
 		member_set_flags(&s->seg, member, MEMBER_PARTIAL, 0);
 		return false;
 	}
 	r->account = member_account_at(&s->seg, member, (unsigned)slot) + 1;
+	STEP(H1);
 	charge_force(&s->actor, r->account - 1, r->units, OVER_LAZY);
+	STEP(H2);
+	r->payer = i + 1;
+	STEP(H3);
 	return true;
 }
 
@@ -165,20 +172,26 @@ static void uncharge_heir(struct served *s, uint32_t member, uint32_t account, u
 		charge_uncharge(&s->actor, account - 1, units);
 }
 
+/* The first who has it and can. */
+static void elect(struct served *s, struct record *r)
+{
+	for (uint32_t i = 0; i < HEIRS_HOLDERS && r->payer == 0; i++)
+		if (r->holder[i].count && !is_gone(s, &r->holder[i]))
+			(void)charge_heir(s, r, i);
+}
+
 /* The next one pays before the last one has stopped to: in between, nobody finds room that is not
  * there. */
 static void pass_on(struct served *s, struct record *r, bool was_settled)
 {
 	uint32_t from = r->payer - 1, account = r->account;
 
-	r->is_moving = 1;
 	r->payer = r->account = 0;
-	for (uint32_t i = 0; i < HEIRS_HOLDERS && r->payer == 0; i++)
-		if (r->holder[i].count && !is_gone(s, &r->holder[i]) && charge_heir(s, r, i))
-			r->payer = i + 1;
+	STEP(H4);
+	elect(s, r);
 	if (!was_settled)
 		uncharge_heir(s, r->holder[from].member, account, r->units);
-	r->is_moving = 0;
+	STEP(H5);
 }
 
 static void drop(struct served *s, struct record *r, struct holder *h, bool was_settled)
@@ -186,8 +199,82 @@ static void drop(struct served *s, struct record *r, struct holder *h, bool was_
 	bool paid = r->payer == (uint32_t)(h - r->holder) + 1;
 
 	h->count = 0;
+	STEP(H6);
 	if (paid)
 		pass_on(s, r, was_settled);
+}
+
+/* ---- what another daemon has left ------------------------------------------------------------------------ */
+
+/* Nobody pays whom it does not know any more, or who was just losing it. */
+static void strike(struct served *s, struct record *r)
+{
+	for (uint32_t i = 0; i < HEIRS_HOLDERS; i++)
+		if (r->holder[i].count && is_gone(s, &r->holder[i]))
+			r->holder[i].count = 0;
+	if (r->payer && !r->holder[r->payer - 1].count)
+		r->payer = r->account = 0;
+}
+
+static uint64_t recorded(const struct map *m, uint32_t account)
+{
+	uint64_t units = 0;
+
+	for (uint32_t i = 0; i < m->used; i++)
+		if (m->record[i].payer && m->record[i].account == account + 1)
+			units += m->record[i].units;
+	return units;
+}
+
+/* Nobody else charges there: what is more or less than the records say was under way. */
+static void correct(struct served *s, uint32_t account)
+{
+	uint64_t is = account_held(mc_load_full(&account_of(&s->seg, account)->word));
+	uint64_t wanted = recorded(s->heirs->map, account);
+
+	if (is > wanted)
+		charge_uncharge(&s->actor, account, is - wanted);
+	else if (is < wanted)
+		charge_force(&s->actor, account, wanted - is, OVER_LAZY);
+}
+
+static void correct_all(struct served *s)
+{
+	uint32_t mark = account_mark(&s->seg);
+
+	for (uint32_t i = 0; i < mark; i++) {
+		const struct account *a = account_of(&s->seg, i);
+
+		if (mc_load_full(&a->member) && account_meta_is_inherited(mc_load_full(&a->meta)))
+			correct(s, i);
+	}
+}
+
+/* It may have died between any two steps of ours. */
+static void take_over(struct served *s)
+{
+	struct map *m = s->heirs->map;
+
+	for (uint32_t i = 0; i < m->used; i++)
+		strike(s, &m->record[i]);
+	correct_all(s);
+	for (uint32_t i = 0; i < m->used; i++)
+		elect(s, &m->record[i]);
+}
+
+int heirs_open(struct served *s)
+{
+	char path[sizeof(s->seg.dir) + 16];
+
+	s->heirs = calloc(1, sizeof(*s->heirs));
+	if (!s->heirs)
+		return -ENOMEM;
+	(void)snprintf(path, sizeof(path), "%s/" HEIRS_NAME, s->seg.dir);
+	if (access(path, F_OK) == 0)
+		s->heirs->map = make_map(s);
+	if (s->heirs->map)
+		take_over(s);
+	return 0;
 }
 
 /* ---- records --------------------------------------------------------------------------------------------- */
@@ -295,8 +382,8 @@ int heirs_borrow(struct served *s, uint64_t *name, uint32_t member)
 	}
 	if (r->payer && is_gone(s, &r->holder[r->payer - 1]))
 		drop(s, r, &r->holder[r->payer - 1], true);
-	if (!r->payer && charge_heir(s, r, (uint32_t)(h - r->holder)))
-		r->payer = (uint32_t)(h - r->holder) + 1;
+	if (!r->payer)
+		(void)charge_heir(s, r, (uint32_t)(h - r->holder));
 	return 0;
 }
 
@@ -318,6 +405,32 @@ void heirs_leave(struct served *s, uint64_t name, uint32_t member)
 		else
 			drop(s, r, h, false);
 	}
+}
+
+/* It pays by itself until it has heard of this, and by us from here on: charged before it is counted,
+ * so that who dies in between has it charged too long, and nothing goes uncharged. */
+static void inherit_own(struct served *s, struct record *r, struct holder *h)
+{
+	uint32_t i = (uint32_t)(h - r->holder);
+
+	if (r->payer == i + 1 && !r->account && !charge_heir(s, r, i))
+		r->payer = 0;
+	h->count--;
+}
+
+void heirs_give(struct served *s, uint64_t name, uint32_t member)
+{
+	struct record *r = name ? find(s, name) : NULL;
+	struct holder me, *h;
+
+	if (!r || !is_present(s, member))
+		return;
+	me = image_of(s, member);
+	h = holder_of(r, &me);
+	if (h && h->count > 1)
+		inherit_own(s, r, h);
+	else if (h)
+		drop(s, r, h, false);
 }
 
 void heirs_lose(struct served *s, uint32_t slot)

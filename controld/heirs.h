@@ -10,8 +10,15 @@
  * those who have it open. It is kept after the last one has gone, while there is room: memory may
  * be on its way in a descriptor, and whoever opens it then is its heir at once.
  *
- * They lie in a file of the runtime directory, so the next daemon has them. One that is killed
- * between a charge and its record may have charged an heir twice, until that one ends.
+ * They lie in a file of the runtime directory, so the next daemon has them. What was inherited lies
+ * in accounts of its own, where nobody else charges: the next daemon makes them what the records
+ * say.
+ *
+ * crash table   died after    left behind                     who puts it right
+ *               H1, H2, H4    nobody pays, perhaps charged    heirs_open: uncharged, one is elected
+ *               H3            two pay                         heirs_open: the one that is recorded
+ *               H5            nothing
+ *               H6            who has closed it pays          heirs_open
  */
 #ifndef CONTROLD_HEIRS_H
 #define CONTROLD_HEIRS_H
@@ -27,7 +34,7 @@
 
 struct heirs;
 
-/* Takes over what another daemon has left. 0 or -ENOMEM. */
+/* Takes over what another daemon has left, after settle_daemon. 0 or -ENOMEM. */
 int heirs_open(struct served *s);
 void heirs_close(struct served *s);
 
@@ -44,6 +51,10 @@ int heirs_borrow(struct served *s, uint64_t *name, uint32_t member);
 /* It does not have it any more, or has closed one of several; name 0: anything. Where it paid for
  * it, somebody else does now, or nobody. */
 void heirs_leave(struct served *s, uint64_t name, uint32_t member);
+
+/* Its maker gives back what it has lent, and may have opened it again itself: then it is its own
+ * heir. */
+void heirs_give(struct served *s, uint64_t name, uint32_t member);
 
 /* The slot is about to be settled: its process has gone. */
 void heirs_lose(struct served *s, uint32_t slot);

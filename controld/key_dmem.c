@@ -155,14 +155,6 @@ static int parse_peak(const struct key *k, const struct served *s, uint16_t grou
 	return err;
 }
 
-static void reset_one(struct served *s, unsigned region, uint16_t group)
-{
-	struct pool *pool = pool_of(&s->seg, region, group);
-
-	(void)stock_drain(&s->actor, region, group); /* stocks would count as usage */
-	mc_store_relaxed(&pool->peak, pool_usage(mc_load_full(&pool->word)));
-}
-
 static int reset_peak(const struct key *k, struct served *s, uint16_t group, uint64_t value, struct complaint *why)
 {
 	unsigned region = (unsigned)(value >> VALUE_REGION_SHIFT);
@@ -170,7 +162,7 @@ static int reset_peak(const struct key *k, struct served *s, uint16_t group, uin
 	(void)k, (void)why;
 	for (unsigned r = region_next(&s->seg, 0); r < RESOURCES_MAX; r = region_next(&s->seg, r + 1))
 		if (region == 0 || region == r)
-			reset_one(s, r, group);
+			key_reset_peak(s, r, group);
 	return 0;
 }
 

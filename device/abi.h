@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What we must know of the CUDA driver API and of NVML: types and values that we look at, none of
- * the rest. Building needs no toolkit. Handles are pointers to what is not ours. */
+/* What we must know of the CUDA driver API, of NVML, HIP and Level Zero: types and values that we
+ * look at, none of the rest. Building needs no toolkit. Handles are pointers to what is not ours. */
 #ifndef DEVICE_ABI_H
 #define DEVICE_ABI_H
 
@@ -36,7 +36,16 @@ enum {
 
 enum { CU_GRAPH_RESERVED_CURRENT = 2 };
 
-enum { CU_LOCATION_DEVICE = 1 };
+enum {
+	CU_LOCATION_NONE = 0,
+	CU_LOCATION_DEVICE = 1,
+	CU_LOCATION_HOST = 2,
+	CU_LOCATION_HOST_LAST = 4, /* the host's nodes; what comes behind is a part of a device */
+};
+
+enum { CU_ALLOCATION_MANAGED = 2 };
+
+enum { CU_MEMORY_HOST = 1 }; /* of CU_POINTER_MEMORY_TYPE */
 
 struct cu_location {
 	int type;
@@ -92,6 +101,58 @@ struct cu_array_requirements {
 	unsigned reserved[4];
 };
 
+struct cu_array_sparse {
+	unsigned width, height, depth; /* of a tile, in elements */
+	unsigned tail_level;
+	unsigned long long tail_size;
+	unsigned flags, reserved[4];
+};
+
+enum { CU_BIND_TO_ARRAY = 0, CU_BIND_TO_MIPMAP = 1 };
+enum { CU_BIND_LEVEL = 0, CU_BIND_TAIL = 1 };
+enum { CU_BIND_MAP = 1, CU_BIND_UNMAP = 2 };
+
+/* A part of a sparse array, and what is to lie behind it. */
+struct cu_array_map {
+	int array_type;
+	cu_handle array;
+	int part;
+	union {
+		struct {
+			unsigned level, layer, x, y, z, width, height, depth;
+		} level;
+		struct {
+			unsigned layer;
+			unsigned long long offset, size;
+		} tail;
+	};
+	int operation, handle_type;
+	cu_physical handle;
+	unsigned long long offset;
+	unsigned devices, flags, reserved[2];
+};
+
+_Static_assert(sizeof(struct cu_array_map) == 96, "the driver's layout");
+
+enum { CU_EXTERNAL_DESCRIPTOR = 1 };
+
+struct cu_external {
+	int type;
+	union {
+		int fd;
+		void *pointer[2];
+	};
+	unsigned long long size;
+	unsigned flags;
+	/* more behind it */
+};
+
+struct cu_pool_pointer {
+	unsigned char byte[64];
+};
+
+enum { CU_NODE_ALLOCATES = 10 };
+
 struct cu_uuid {
 	unsigned char byte[16];
 };
@@ -102,6 +163,17 @@ struct cu_ipc_handle {
 
 typedef int nvml_result;
 typedef void *nvml_device;
+
+enum {
+	NVML_UNINITIALIZED = 1,
+	NVML_FUNCTION_NOT_FOUND = 13,
+};
+
+enum {
+	ZE_OUT_OF_DEVICE_MEMORY = 0x70000003,
+	ZE_UNINITIALIZED = 0x78000001,
+	ZE_UNSUPPORTED_FEATURE = 0x78000003,
+};
 
 struct nvml_pci {
 	char address[16];
@@ -116,6 +188,24 @@ struct nvml_memory_v1 {
 struct nvml_memory_v2 {
 	unsigned version;
 	unsigned long long total, reserved, free, used;
+};
+
+/* Of each process: 16 bytes in the first version of the lists, 24 in later ones; some drivers
+ * have given 32 in the third. All begin like this. */
+struct nvml_process {
+	unsigned pid;
+	unsigned long long used;
+};
+#define NVML_PROCESS_MOST 32u
+
+struct nvml_details {
+	unsigned version, mode, n;
+	void *list;
+};
+#define NVML_DETAILS_V1 (24u | 1u << 24) /* of 32 bytes each */
+
+struct hip_extent {
+	size_t width, height, depth;
 };
 
 #endif

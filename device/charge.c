@@ -152,16 +152,15 @@ bool device_charge_share(int resource, struct device_share *ret)
 		if (max < least) {
 			least = max;
 			used = usage;
+			ret->group = g;
 		}
 		left = room < left ? room : left;
 	}
 	if (least >= PAGES_MAX)
 		return false;
 	left += account_stock(mc_load_relaxed(&account_of(seg, to.account)->word));
-	*ret = (struct device_share){
-		.total = least * REGION_UNIT,
-		.available = left * REGION_UNIT,
-		.used = used * REGION_UNIT,
-	};
+	ret->total = least * REGION_UNIT;
+	ret->available = left * REGION_UNIT;
+	ret->used = used * REGION_UNIT;
 	return true;
 }

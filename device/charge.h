@@ -7,10 +7,10 @@
  *   failed: device_charge_cancel(&c)      done: device_charge_commit(&c, bytes it took, &paid)
  *   later:  device_charge_return(&paid)
  *
- * contract      any thread, no lock held across anything. Where this process is not a member, or
- * the region is not known (resource negative), everything is granted and nothing charged. units
- * bytes are rounded up to REGION_UNIT, each charge for itself. price         a pair of up to
- * DEVICE_STOCK_MOST units, no limit near: two swaps of the own account.
+ * contract      any thread, no lock held across anything. Where this process is not a member, or the region is not known
+ *               (resource negative), everything is granted and nothing charged.
+ * units         bytes are rounded up to REGION_UNIT, each charge for itself.
+ * price         a pair of up to DEVICE_STOCK_MOST units, no limit near: two swaps of the own account.
  */
 #ifndef DEVICE_CHARGE_H
 #define DEVICE_CHARGE_H
@@ -60,9 +60,22 @@ bool device_charge_reserve(struct device_charge *c, int resource, uint64_t bytes
 /* More of the same reservation. False: refused, what was reserved before stays. */
 bool device_charge_reserve_more(struct device_charge *c, uint64_t bytes);
 
-/* The driver has no more of it, whatever our limits: this process's APIs and other members are asked
- * to give back what they do not use. True: something came, the call is worth another try. */
-bool device_full(struct device_charge *c, unsigned resource, uint64_t bytes);
+/* The driver has no more of it, whatever our limits: this process's APIs and shrinkers, and other
+ * members, are asked to give back what they do not use. True: something came, the call is worth
+ * another try. */
+bool device_full(struct device_charge *c, uint64_t bytes);
+
+/* The same where nothing is reserved beforehand. */
+bool device_full_at(int resource, uint64_t bytes);
+
+/* A driver's call, into `result`; made once more where that means that the device `is_full`, and
+ * something came. Else the driver's answer stays. */
+#define DEVICE_CALL(result, call, is_full) \
+	do { \
+		(result) = (call); \
+		if (__builtin_expect(is_full, 0)) \
+			(result) = (call); \
+	} while (0)
 
 void device_charge_cancel(struct device_charge *c);
 
@@ -95,7 +108,9 @@ void device_charge_settle(struct device_charge *c, int resource, struct device_p
 /* What there is for this process in a region: the least of all limits above, and how much is left
  * below them, in bytes. False: no limit, or the group shows what the device shows. */
 struct device_share {
-	uint64_t total, available, used; /* used: of the group whose limit is the least */
+	uint64_t total, available;
+	uint64_t used; /* of the group whose limit is the least */
+	uint16_t group;
 };
 bool device_charge_share(int resource, struct device_share *ret);
 

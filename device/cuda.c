@@ -29,6 +29,7 @@ struct cuda_devices *cuda_devices_find(struct copy *copy)
 	*(void **)&d->granularity = resolve_in(copy, "cuMemGetAllocationGranularity");
 	*(void **)&d->primary_retain = resolve_in(copy, "cuDevicePrimaryCtxRetain");
 	*(void **)&d->primary_state = resolve_in(copy, "cuDevicePrimaryCtxGetState");
+	*(void **)&d->capture_mode = resolve_in(copy, "cuThreadExchangeStreamCaptureMode");
 	device_charge_on_refusal(cuda_pools_trim);
 	mc_store_release(&copy->devices, d);
 	return d;

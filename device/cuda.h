@@ -30,6 +30,11 @@
 /* The driver's own. */
 #define REAL(copy, name) ((type_##name *)(copy)->real[CALL_##name])
 
+/* A call that takes memory: DEVICE_CALL. */
+#define CUDA_CALL(result, call, came) DEVICE_CALL(result, call, (result) == CU_OUT_OF_MEMORY && (came))
+
+#define CUDA_BLOCK (2ull << 20) /* drivers take no less of a device */
+
 #define CUDA_DEVICES_MAX 32
 
 /* Driver functions that we call and do not wrap; those that an old driver lacks are NULL. */
@@ -49,6 +54,7 @@ struct cuda_devices {
 	int (*granularity)(size_t *, const struct cu_physical_properties *, int);
 	int (*primary_retain)(cu_handle *, cu_device);
 	int (*primary_state)(cu_device, unsigned *, int *);
+	int (*capture_mode)(int *);
 	mc_word32 count;		    /* 0: not known yet */
 	mc_word32 region[CUDA_DEVICES_MAX]; /* resource, by ordinal; 0 not met yet, CUDA_REGION_NONE
 					     */
@@ -81,7 +87,7 @@ cu_result cuda_refused(struct copy *copy);
 static inline void cuda_gave_back(const struct ledger_entry *e)
 {
 	if (__builtin_expect(e->of != 0, 0))
-		heirs_leave(e->of);
+		e->paid.units ? heirs_give(e->of) : heirs_leave(e->of);
 	device_charge_return(&e->paid);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Arrays and mipmaps: guessed before they are made, charged by the size that the driver then says.
  */
-#include "device/cuda.h"
+#include "device/cuda_holders.h"
 
 struct shape {
 	uint64_t width, height, depth;
@@ -54,28 +54,25 @@ static uint64_t true_size(struct copy *copy, ask_requirements *ask, cu_handle ar
 	struct cu_array_requirements r = { 0 };
 	cu_device device;
 
-	if (s->flags & (CU_ARRAY_SPARSE | CU_ARRAY_DEFERRED)) {
-		device_member_mark_partial(); /* what is mapped into them is not charged yet */
+	if (s->flags & (CU_ARRAY_SPARSE | CU_ARRAY_DEFERRED))
 		return 0;
-	}
 	if (!ask || cuda_current_device(copy, &device) || ask(&r, array, device))
 		return guessed;
 	return r.size;
 }
 
+/* One that has nothing of its own is kept for what is mapped into it. */
 static bool keep(struct copy *copy, struct device_charge *charge, int resource, cu_handle array, uint64_t guessed,
 		 uint64_t bytes)
 {
-	struct cuda_devices *d = cuda_devices(copy);
 	struct ledger_entry e = { .key = (uintptr_t)array, .kind = LEDGER_ARRAY, .resource = (int8_t)resource };
-	cu_handle context = NULL;
 
 	if (bytes > guessed && !device_charge_reserve_more(charge, bytes - guessed))
 		return false;
+	e.handles = bytes == 0 && charge->member;
 	device_charge_commit(charge, bytes, &e.paid);
-	if (d->ctx_current && d->ctx_current(&context) == 0)
-		e.of = (uintptr_t)context;
-	if (e.paid.units)
+	e.of = (uintptr_t)cuda_owner(copy);
+	if (e.paid.units || e.handles)
 		(void)ledger_put(&e);
 	return true;
 }
@@ -93,7 +90,7 @@ static bool keep(struct copy *copy, struct device_charge *charge, int resource, 
 	resource = cuda_current_region(copy); \
 	if (!device_charge_reserve(&charge, resource, guessed)) \
 		return cuda_refused(copy); \
-	result = REAL(copy, name)(__VA_ARGS__); \
+	CUDA_CALL(result, REAL(copy, name)(__VA_ARGS__), device_full(&charge, guessed)); \
 	if (result) { \
 		device_charge_cancel(&charge); \
 		return result; \
@@ -142,16 +139,27 @@ int on_cuMipmappedArrayCreate(struct copy *copy, cu_handle *array, const struct 
 	     like, levels)
 }
 
+void cuda_array_ended(const struct ledger_entry *e)
+{
+	if (e->kind == LEDGER_VIEW)
+		heirs_leave(e->of);
+	else if (e->handles)
+		cuda_unbind_all(e->key);
+	else
+		device_charge_return(&e->paid);
+}
+
 static int destroy(int (*real)(cu_handle), cu_handle array)
 {
 	struct ledger_entry e;
-	bool known = ledger_take(LEDGER_ARRAY, (uintptr_t)array, &e);
+	bool known = ledger_take(LEDGER_ARRAY, (uintptr_t)array, &e) ||
+		     (ledger_count(LEDGER_VIEW) && ledger_take(LEDGER_VIEW, (uintptr_t)array, &e));
 	int result = real(array);
 
 	if (known && result)
 		(void)ledger_put(&e);
 	else if (known)
-		device_charge_return(&e.paid);
+		cuda_array_ended(&e);
 	return result;
 }
 

@@ -2,69 +2,57 @@
 /* Contexts: with one goes what was allocated in it. Pointers are asked about afterwards, one by
  * one: what the driver no longer knows is gone. A handle that is gone must not be shown to the
  * driver: arrays remember their context. */
-#include "device/cuda.h"
+#include "device/cuda_holders.h"
+#include "device/walk.h"
 
-#include "accounting/sys.h"
+struct ended {
+	struct copy *copy;
+	uint64_t context;
+};
 
-static bool is_gone(struct copy *copy, cu_ptr ptr)
+static bool is_gone(const struct ledger_entry *e, void *arg)
 {
-	struct cuda_devices *d = cuda_devices(copy);
+	const struct ended *ended = arg;
+	struct cuda_devices *d = cuda_devices(ended->copy);
 	int type;
 
-	return d->pointer_attribute && d->pointer_attribute(&type, CU_POINTER_MEMORY_TYPE, ptr) == CU_INVALID_VALUE;
+	return d->pointer_attribute && d->pointer_attribute(&type, CU_POINTER_MEMORY_TYPE, e->key) == CU_INVALID_VALUE;
 }
 
-static bool is_of(cu_handle context, cu_handle array)
+static bool is_of(const struct ledger_entry *e, void *arg)
 {
-	struct ledger_entry e;
-
-	return ledger_find(LEDGER_ARRAY, (uintptr_t)array, &e) && e.of == (uintptr_t)context;
+	return (e->kind == LEDGER_ARRAY ? e->of : e->size) == ((const struct ended *)arg)->context;
 }
 
-static void give(enum ledger_kind kind, uint64_t key)
+static void pointer_ended(const struct ledger_entry *e, void *arg)
 {
-	struct ledger_entry e;
-
-	if (!ledger_take(kind, key, &e))
-		return;
-	if (kind == LEDGER_ARRAY) /* of: its context */
-		device_charge_return(&e.paid);
-	else
-		cuda_gave_back(&e);
+	(void)arg;
+	cuda_gave_back(e);
 }
 
-static uint64_t *keys(enum ledger_kind kind, size_t *ret_n, size_t *ret_size)
+static void array_ended(const struct ledger_entry *e, void *arg)
 {
-	size_t room = ledger_count(kind) + 64;
-	uint64_t *key;
-
-	*ret_size = (room * sizeof(*key) + MC_PAGE_SIZE - 1) / MC_PAGE_SIZE * MC_PAGE_SIZE;
-	key = device_pages(*ret_size, PAGES_ABSENT);
-	*ret_n = key ? ledger_keys(kind, key, room) : 0;
-	if (*ret_n > room)
-		*ret_n = room;
-	return key;
+	(void)arg;
+	cuda_array_ended(e);
 }
 
-static void sweep(struct copy *copy, cu_handle context, enum ledger_kind kind)
+static void external_ended(const struct ledger_entry *e, void *arg)
 {
-	size_t n, size;
-	uint64_t *key = ledger_count(kind) ? keys(kind, &n, &size) : NULL;
-
-	if (!key)
-		return;
-	for (size_t i = 0; i < n; i++)
-		if (kind == LEDGER_ARRAY ? is_of(context, (cu_handle)(uintptr_t)key[i]) : is_gone(copy, key[i]))
-			give(kind, key[i]);
-	(void)sys_munmap(key, size);
+	(void)arg;
+	heirs_leave(e->of);
 }
 
-static void sweep_all(struct copy *copy, cu_handle context)
+void cuda_context_ended(struct copy *copy, cu_handle context)
 {
-	sweep(copy, context, LEDGER_POINTER);
-	sweep(copy, context, LEDGER_OPENED);
-	if (context)
-		sweep(copy, context, LEDGER_ARRAY);
+	struct ended ended = { copy, (uintptr_t)context };
+
+	walk_take(LEDGER_POINTER, is_gone, pointer_ended, &ended);
+	walk_take(LEDGER_OPENED, is_gone, external_ended, &ended);
+	if (context) {
+		walk_take(LEDGER_ARRAY, is_of, array_ended, &ended);
+		walk_take(LEDGER_EXTERNAL, is_of, external_ended, &ended);
+		walk_take(LEDGER_VIEW, is_of, external_ended, &ended);
+	}
 	cuda_pools_sample(copy);
 	cuda_overhead_sample_all(copy);
 }
@@ -74,7 +62,7 @@ int on_cuCtxDestroy(struct copy *copy, cu_handle context)
 	int result = REAL(copy, cuCtxDestroy)(context);
 
 	if (!result)
-		sweep_all(copy, context);
+		cuda_context_ended(copy, context);
 	return result;
 }
 
@@ -83,7 +71,19 @@ int on_cuCtxDestroy_v2(struct copy *copy, cu_handle context)
 	int result = REAL(copy, cuCtxDestroy_v2)(context);
 
 	if (!result)
-		sweep_all(copy, context);
+		cuda_context_ended(copy, context);
+	return result;
+}
+
+/* A use less of it; with the last one it is not the thread's any more. */
+int on_cuCtxDetach(struct copy *copy, cu_handle context)
+{
+	struct cuda_devices *d = cuda_devices(copy);
+	int result = REAL(copy, cuCtxDetach)(context);
+	cu_handle now = NULL;
+
+	if (!result && d->ctx_current && (d->ctx_current(&now) || now != context))
+		cuda_context_ended(copy, context);
 	return result;
 }
 
@@ -98,15 +98,12 @@ bool cuda_primary_is_active(struct copy *copy, cu_device device)
 	return d->primary_state && d->primary_state(device, &flags, &active) == 0 && active;
 }
 
-/* Its handle; NULL where there is none now, or the driver is too old to be asked without making
- * one. */
-static cu_handle primary(struct copy *copy, cu_device device)
+cu_handle cuda_primary(struct copy *copy, cu_device device)
 {
 	struct cuda_devices *d = cuda_devices(copy);
 	cu_handle context = NULL;
 
-	if (!ledger_count(LEDGER_ARRAY) || !cuda_primary_is_active(copy, device) || !d->primary_retain ||
-	    d->primary_retain(&context, device))
+	if (!cuda_primary_is_active(copy, device) || !d->primary_retain || d->primary_retain(&context, device))
 		return NULL;
 	if (REAL(copy, cuDevicePrimaryCtxRelease_v2))
 		(void)REAL(copy, cuDevicePrimaryCtxRelease_v2)(device);
@@ -115,11 +112,17 @@ static cu_handle primary(struct copy *copy, cu_device device)
 	return context;
 }
 
+/* Something is there that is known by its context alone. */
+static bool is_asked_for(void)
+{
+	return ledger_count(LEDGER_ARRAY) || ledger_count(LEDGER_EXTERNAL) || ledger_count(LEDGER_VIEW);
+}
+
 #define END(copy, name, device, is_over) \
-	cu_handle context = primary(copy, device); \
+	cu_handle context = is_asked_for() ? cuda_primary(copy, device) : NULL; \
 	int result = REAL(copy, name)(device); \
 	if (!result && (is_over)) \
-		sweep_all(copy, context); \
+		cuda_context_ended(copy, context); \
 	return result;
 
 int on_cuDevicePrimaryCtxReset(struct copy *copy, cu_device device)

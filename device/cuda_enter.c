@@ -1,6 +1,30 @@
 /* SPDX-License-Identifier: MIT */
-/* A context for a thread of ours that has none, so that it may call the driver. */
+/* What the thread needs in which we call the driver for ourselves. */
 #include "device/cuda_enter.h"
+
+#define RELAXED 2
+#define UNCHANGED (-1)
+
+/* In push-pop fashion; it changes nothing where nothing is captured, or the driver cannot. */
+static int exchange(struct copy *copy, int mode)
+{
+	struct cuda_devices *d = cuda_devices(copy);
+
+	return d->capture_mode && d->capture_mode(&mode) == 0 ? mode : UNCHANGED;
+}
+
+int cuda_relax(struct copy *copy)
+{
+	return exchange(copy, RELAXED);
+}
+
+void cuda_restore(struct copy *copy, int mode)
+{
+	if (mode != UNCHANGED)
+		(void)exchange(copy, mode);
+}
+
+/* ---- a context ------------------------------------------------------------------------------------------- */
 
 typedef int push_call(cu_handle context);
 typedef int pop_call(cu_handle *ret);
@@ -56,18 +80,24 @@ void cuda_enter(struct copy *copy, unsigned resource, struct cuda_entered *ret)
 	struct cuda_devices *d = cuda_devices(copy);
 	cu_device device = has_context(d) ? -1 : device_of(d, resource);
 
+	ret->mode = cuda_relax(copy);
 	ret->device = device >= 0 && is_active(d, device) && push(copy, d, device) ? device : -1;
 }
 
-void cuda_leave(struct copy *copy, const struct cuda_entered *in)
+static void leave(struct copy *copy, cu_device device)
 {
 	cu_handle context;
 	pop_call *call;
 
-	if (in->device < 0)
-		return;
 	*(void **)&call = resolve_in(copy, "cuCtxPopCurrent_v2");
 	if (call)
 		(void)call(&context);
-	release(copy, in->device);
+	release(copy, device);
+}
+
+void cuda_leave(struct copy *copy, const struct cuda_entered *in)
+{
+	if (in->device >= 0)
+		leave(copy, in->device);
+	cuda_restore(copy, in->mode);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Plain, pitched and managed memory. */
-#include "device/cuda.h"
+#include "device/cuda_holders.h"
 
 static void keep(uint64_t ptr, int resource, const struct device_paid *paid)
 {
@@ -23,9 +23,7 @@ static void keep(uint64_t ptr, int resource, const struct device_paid *paid)
 	resource = cuda_current_region(copy); \
 	if (!device_charge_reserve(&charge, resource, bytes)) \
 		return cuda_refused(copy); \
-	result = REAL(copy, name)(__VA_ARGS__); \
-	if (result == CU_OUT_OF_MEMORY && device_full(&charge, (unsigned)resource, bytes)) \
-		result = REAL(copy, name)(__VA_ARGS__); \
+	CUDA_CALL(result, REAL(copy, name)(__VA_ARGS__), device_full(&charge, bytes)); \
 	if (result) { \
 		device_charge_cancel(&charge); \
 		return result; \
@@ -86,7 +84,7 @@ static bool keep_rows(struct device_charge *charge, int resource, uint64_t ptr, 
 	resource = cuda_current_region(copy); \
 	if (!device_charge_reserve(&charge, resource, guess)) \
 		return cuda_refused(copy); \
-	result = REAL(copy, name)(ptr, pitch, width, height, element); \
+	CUDA_CALL(result, REAL(copy, name)(ptr, pitch, width, height, element), device_full(&charge, guess)); \
 	if (result) { \
 		device_charge_cancel(&charge); \
 		return result; \
@@ -115,14 +113,21 @@ int on_cuMemAllocPitch_v2(struct copy *copy, cu_ptr *ptr, size_t *pitch, size_t 
  * a pool, or foreign: forwarded. */
 #define GIVE(copy, name, ptr) \
 	struct ledger_entry e; \
-	bool known = ledger_take(LEDGER_POINTER, ptr, &e); \
-	int result = REAL(copy, name)(ptr); \
-	if (known && result) \
+	int result; \
+	if (__builtin_expect(!ledger_take(LEDGER_POINTER, ptr, &e), 0)) { \
+		bool known = cuda_address_take(ptr, &e); \
+		result = cuda_address_freed(known ? &e : NULL, REAL(copy, name)(ptr)); \
+		if (!result && ledger_count(LEDGER_POOL)) { \
+			cuda_pools_expect_change(); \
+			cuda_pools_sample(copy); \
+		} \
+		return result; \
+	} \
+	result = REAL(copy, name)(ptr); \
+	if (result) \
 		(void)ledger_put(&e); \
-	else if (known) \
+	else \
 		cuda_gave_back(&e); \
-	else if (!result && ledger_count(LEDGER_POOL)) \
-		cuda_pools_sample(copy); \
 	return result;
 
 int on_cuMemFree(struct copy *copy, cu_ptr_v1 ptr)

@@ -44,7 +44,9 @@ static bool open_nvml(void)
 	}
 	*(void **)&init = look(library, "nvmlInit_v2");
 	*(void **)&nvml.by_address = look(library, "nvmlDeviceGetHandleByPciBusId_v2");
-	*(void **)&nvml.processes = look(library, "nvmlDeviceGetComputeRunningProcesses_v3");
+	*(void **)&nvml.processes = look(library, "nvmlDeviceGetComputeRunningProcesses_v2");
+	if (!nvml.processes) /* whose entries were longer in some releases */
+		*(void **)&nvml.processes = look(library, "nvmlDeviceGetComputeRunningProcesses_v3");
 	return init && nvml.by_address && nvml.processes && init() == 0;
 }
 
@@ -127,8 +129,13 @@ void cuda_overhead_sample_all(struct copy *copy)
 
 /* ---- contexts that begin */
 
+/* How much they take nobody tells beforehand. */
+#define TAKE(copy, name, region, ...) \
+	CUDA_CALL(result, REAL(copy, name)(__VA_ARGS__), device_full_at(region, CUDA_BLOCK))
+
 #define BEGIN(copy, name, device, ...) \
-	int result = REAL(copy, name)(__VA_ARGS__); \
+	int result; \
+	TAKE(copy, name, cuda_region(copy, device), __VA_ARGS__); \
 	if (!result) \
 		cuda_overhead_sample(copy, device); \
 	return result;
@@ -157,8 +164,9 @@ int on_cuCtxCreate_v4(struct copy *copy, cu_handle *context, void *parameters, u
 int on_cuDevicePrimaryCtxRetain(struct copy *copy, cu_handle *context, cu_device device)
 {
 	bool was_there = cuda_primary_is_active(copy, device);
-	int result = REAL(copy, cuDevicePrimaryCtxRetain)(context, device);
+	int result;
 
+	TAKE(copy, cuDevicePrimaryCtxRetain, cuda_region(copy, device), context, device);
 	if (!result && !was_there)
 		cuda_overhead_sample(copy, device);
 	return result;
@@ -167,8 +175,9 @@ int on_cuDevicePrimaryCtxRetain(struct copy *copy, cu_handle *context, cu_device
 /* ---- modules, and what threads may have */
 
 #define AROUND(copy, name, ...) \
-	int result = REAL(copy, name)(__VA_ARGS__); \
 	cu_device device; \
+	int result; \
+	TAKE(copy, name, cuda_current_region(copy), __VA_ARGS__); \
 	if (!result && cuda_current_device(copy, &device) == 0) \
 		cuda_overhead_sample(copy, device); \
 	return result;

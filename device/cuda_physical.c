@@ -1,21 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /* Physical memory, its handles and its mappings: given back with the last handle and the last
  * mapping. Many programs release the handle as soon as it is mapped. */
-#include "device/cuda.h"
+#include "device/cuda_holders.h"
+
+/* Parts of a device begin with its number. */
+int cuda_region_at(struct copy *copy, const struct cu_location *location)
+{
+	if (location->type == CU_LOCATION_DEVICE)
+		return cuda_region(copy, location->id);
+	return location->type > CU_LOCATION_HOST_LAST ? cuda_region(copy, location->id & 0xff) : -1;
+}
 
 /* Memory on the host, at whatever node, is not a device's. */
 static int region_of(struct copy *copy, const struct cu_physical_properties *p)
 {
-	return p && p->location.type == CU_LOCATION_DEVICE ? cuda_region(copy, p->location.id) : -1;
+	return p ? cuda_region_at(copy, &p->location) : -1;
 }
 
-/* True where the driver takes no such size, whatever is free. */
+/* True where the driver takes no such size, or knows no such place, whatever is free. */
 static bool is_odd(struct copy *copy, size_t size, const struct cu_physical_properties *p)
 {
 	struct cuda_devices *d = cuda_devices(copy);
 	size_t grain = 0;
 
-	return d->granularity && d->granularity(&grain, p, 0) == 0 && grain && size % grain;
+	if (!d->granularity)
+		return false;
+	if (d->granularity(&grain, p, 0))
+		return p->location.type > CU_LOCATION_HOST_LAST;
+	return grain && size % grain;
 }
 
 int on_cuMemCreate(struct copy *copy, cu_physical *handle, size_t size, const struct cu_physical_properties *properties,
@@ -30,9 +42,7 @@ int on_cuMemCreate(struct copy *copy, cu_physical *handle, size_t size, const st
 		return REAL(copy, cuMemCreate)(handle, size, properties, flags);
 	if (!device_charge_reserve(&charge, resource, size))
 		return CU_OUT_OF_MEMORY;
-	result = REAL(copy, cuMemCreate)(handle, size, properties, flags);
-	if (result == CU_OUT_OF_MEMORY && device_full(&charge, (unsigned)resource, size))
-		result = REAL(copy, cuMemCreate)(handle, size, properties, flags);
+	CUDA_CALL(result, REAL(copy, cuMemCreate)(handle, size, properties, flags), device_full(&charge, size));
 	if (result) {
 		device_charge_cancel(&charge);
 		return result;
@@ -98,6 +108,47 @@ static void take_back(const struct ledger_entry *e, ledger_change_fn *add)
 	}
 }
 
+enum { MULTICAST = 1 };
+
+/* With a multicast object goes what is bound to it. */
+static void gone(const struct ledger_entry *e)
+{
+	if (e->size == MULTICAST)
+		cuda_unbind_all(e->key);
+	else
+		cuda_gave_back(e);
+}
+
+bool cuda_physical_hold(uint64_t handle)
+{
+	return ledger_change(LEDGER_PHYSICAL, handle, add_map, NULL, NULL);
+}
+
+void cuda_physical_let(uint64_t handle)
+{
+	struct ledger_entry e;
+
+	if (drop(handle, drop_map, &e) && is_gone(&e))
+		gone(&e);
+}
+
+static bool is_multicast(struct ledger_entry *e, void *arg)
+{
+	(void)arg;
+	e->size = MULTICAST;
+	return false;
+}
+
+void cuda_physical_is_multicast(uint64_t handle)
+{
+	const struct ledger_entry e = {
+		.key = handle, .kind = LEDGER_PHYSICAL, .size = MULTICAST, .handles = 1, .resource = -1
+	};
+
+	if (device_member() && !ledger_change(LEDGER_PHYSICAL, handle, is_multicast, NULL, NULL))
+		(void)ledger_put(&e);
+}
+
 int on_cuMemRelease(struct copy *copy, cu_physical handle)
 {
 	struct ledger_entry e;
@@ -107,7 +158,7 @@ int on_cuMemRelease(struct copy *copy, cu_physical handle)
 	if (known && result)
 		take_back(&e, add_handle);
 	else if (known && is_gone(&e))
-		cuda_gave_back(&e);
+		gone(&e);
 	return result;
 }
 
@@ -134,14 +185,6 @@ int on_cuMemMap(struct copy *copy, cu_ptr ptr, size_t size, size_t offset, cu_ph
 
 #define GRAIN (2ull << 20) /* no mapping is smaller, or begins elsewhere */
 
-static void unmap_one(const struct ledger_entry *mapping)
-{
-	struct ledger_entry e;
-
-	if (drop(mapping->of, drop_map, &e) && is_gone(&e))
-		cuda_gave_back(&e);
-}
-
 /* One call may end many mappings, and there may be gaps between them. */
 int on_cuMemUnmap(struct copy *copy, cu_ptr ptr, size_t size)
 {
@@ -150,7 +193,7 @@ int on_cuMemUnmap(struct copy *copy, cu_ptr ptr, size_t size)
 
 	for (uint64_t at = ptr; !result && at - ptr < size && ledger_count(LEDGER_MAPPING) != 0;)
 		if (ledger_take(LEDGER_MAPPING, at, &e)) {
-			unmap_one(&e);
+			cuda_physical_let(e.of);
 			at += e.size ? e.size : GRAIN;
 		} else {
 			at += GRAIN;
@@ -190,7 +233,7 @@ int on_cuMemExportToShareableHandle(struct copy *copy, void *shareable, cu_physi
 	int result = REAL(copy, cuMemExportToShareableHandle)(shareable, handle, type, flags);
 	struct ledger_entry e;
 
-	if (!result && shareable && ledger_find(LEDGER_PHYSICAL, handle, &e))
+	if (!result && shareable && ledger_find(LEDGER_PHYSICAL, handle, &e) && (e.paid.units || e.of))
 		lend(&e, shareable, type);
 	return result;
 }
@@ -202,7 +245,8 @@ static uint64_t name_of(void *shareable, int type)
 					    : 0;
 }
 
-/* Where the driver answers a handle that this process has already, it is one more of that. */
+/* Where the driver answers a handle that this process has already, it is one more of that. What
+ * nobody pays for is counted all the same: it may be a multicast object. */
 int on_cuMemImportFromShareableHandle(struct copy *copy, cu_physical *handle, void *shareable, int type)
 {
 	int result = REAL(copy, cuMemImportFromShareableHandle)(handle, shareable, type);
@@ -212,7 +256,8 @@ int on_cuMemImportFromShareableHandle(struct copy *copy, cu_physical *handle, vo
 		return result;
 	e.key = *handle;
 	e.of = name_of(shareable, type);
-	if (heirs_borrow(&e.of))
-		(void)ledger_put(&e);
+	if (!heirs_borrow(&e.of))
+		e.of = 0;
+	(void)ledger_put(&e);
 	return result;
 }

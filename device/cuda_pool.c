@@ -6,6 +6,7 @@
  * the pool says. What was given back leaves the pool when streams are waited for, or when it is
  * trimmed: there it is asked again. */
 #include "device/cuda_enter.h"
+#include "device/cuda_holders.h"
 #include "device/lend.h"
 
 #include <stddef.h>
@@ -40,13 +41,15 @@ static bool settle(struct ledger_entry *e, void *arg)
 	return false;
 }
 
-static void add_pool(struct copy *copy, cu_handle pool, int resource)
+void cuda_pool_is(struct copy *copy, cu_handle pool, int resource, bool is_own)
 {
-	const struct ledger_entry e = {
-		.key = (uintptr_t)pool, .kind = LEDGER_POOL, .of = copy->index, .resource = (int8_t)resource
-	};
+	const struct ledger_entry e = { .key = (uintptr_t)pool,
+					.kind = LEDGER_POOL,
+					.of = copy->index,
+					.handles = is_own,
+					.resource = (int8_t)resource };
 
-	if (resource >= 0)
+	if (is_own || !ledger_find(LEDGER_POOL, e.key, NULL))
 		(void)ledger_put(&e);
 }
 
@@ -71,7 +74,7 @@ static void each(void (*look)(struct copy *, cu_handle), struct copy *copy, int 
 	for (size_t i = 0; i < n && i < POOLS_MAX; i++) {
 		struct ledger_entry e;
 
-		if (ledger_find(LEDGER_POOL, key[i], &e) && e.of == copy->index &&
+		if (ledger_find(LEDGER_POOL, key[i], &e) && e.of == copy->index && e.resource >= 0 &&
 		    (resource < 0 || e.resource == resource))
 			look(copy, (cu_handle)(uintptr_t)key[i]);
 	}
@@ -84,16 +87,32 @@ static void sample_one(struct copy *copy, cu_handle pool)
 
 void cuda_pools_sample(struct copy *copy)
 {
+	int mode = cuda_relax(copy);
+
 	each(sample_one, copy, -1);
+	cuda_restore(copy, mode);
 }
 
 void cuda_pools_sample_if_due(struct copy *copy)
 {
 	if (__builtin_expect(mc_load_relaxed(&is_due), 0) && mc_exchange_full(&is_due, 0))
 		cuda_pools_sample(copy);
+	device_lend_if_asked();
 }
 
 /* ---- allocating ------------------------------------------------------------------------------------------ */
+
+/* Its own, where it is not named: the one that the device has now. */
+static cu_handle current_pool(struct copy *copy)
+{
+	struct cuda_devices *d = cuda_devices(copy);
+	cu_handle pool = NULL;
+	cu_device device;
+
+	if (cuda_current_device(copy, &device) || !d->device_pool || d->device_pool(&pool, device))
+		return NULL;
+	return pool;
+}
 
 /* What the pool would take from the device for `size` more. */
 static uint64_t lacking(struct copy *copy, cu_handle pool, uint64_t size)
@@ -106,70 +125,81 @@ static uint64_t lacking(struct copy *copy, cu_handle pool, uint64_t size)
 	return size > reserved - used ? size - (reserved - used) : 0;
 }
 
-/* The pool that a pointer came from; `otherwise` where the driver does not say, as for a captured
+/* The pool that a pointer came from; NULL where the driver does not say, as for a captured
  * allocation. */
-static cu_handle pool_of_pointer(struct copy *copy, cu_ptr ptr, cu_handle otherwise)
+static cu_handle pool_of_pointer(struct copy *copy, cu_ptr ptr)
 {
 	struct cuda_devices *d = cuda_devices(copy);
 	cu_handle pool = NULL;
 
-	if (!d->pointer_attribute || d->pointer_attribute(&pool, CU_POINTER_MEMPOOL, ptr) || !pool)
-		return otherwise;
+	if (!d->pointer_attribute || d->pointer_attribute(&pool, CU_POINTER_MEMPOOL, ptr))
+		return NULL;
 	return pool;
 }
 
 static int region_of_pointer(struct copy *copy, cu_ptr ptr)
 {
 	struct cuda_devices *d = cuda_devices(copy);
-	int ordinal = -1;
+	int ordinal = -1, type = 0;
 
+	if (d->pointer_attribute && !d->pointer_attribute(&type, CU_POINTER_MEMORY_TYPE, ptr) && type == CU_MEMORY_HOST)
+		return -1;
 	if (!d->pointer_attribute || d->pointer_attribute(&ordinal, CU_POINTER_DEVICE_ORDINAL, ptr))
 		return cuda_current_region(copy);
 	return cuda_region(copy, ordinal);
 }
 
-static void allocated(struct copy *copy, cu_ptr ptr, cu_handle pool, struct device_charge *charge, int resource)
+static void allocated(struct copy *copy, cu_ptr ptr, uint64_t size, cu_handle pool, struct device_charge *charge,
+		      int resource)
 {
+	int mode = cuda_relax(copy);
+	cu_handle said = pool_of_pointer(copy, ptr);
 	struct ledger_entry e;
 
-	pool = pool_of_pointer(copy, ptr, pool);
+	if (said)
+		cuda_pooled_add(ptr, pool = said, size);
 	if (!ledger_find(LEDGER_POOL, (uintptr_t)pool, &e)) {
 		e.resource = (int8_t)region_of_pointer(copy, ptr);
-		add_pool(copy, pool, e.resource);
+		cuda_pool_is(copy, pool, e.resource, false);
 	}
 	if (e.resource != resource) { /* it was another device's: charged there, whatever the limit */
 		device_charge_cancel(charge);
 		charge = NULL;
 	}
 	sample(copy, pool, charge);
+	cuda_restore(copy, mode);
 	device_lend(e.resource);
+	device_lend_if_asked();
+}
+
+/* NULL: the current one's, which is put there. */
+static uint64_t lacking_in(struct copy *copy, cu_handle *pool, uint64_t size)
+{
+	int mode = cuda_relax(copy);
+	uint64_t bytes;
+
+	if (!*pool)
+		*pool = current_pool(copy);
+	bytes = lacking(copy, *pool, size);
+	cuda_restore(copy, mode);
+	return bytes;
 }
 
 #define ALLOCATE(copy, name, in, region, ptr, size, ...) \
 	struct device_charge charge; \
 	int resource, result; \
+	cu_handle from = (in); \
 	if (!(ptr) || !(size)) \
 		return REAL(copy, name)(__VA_ARGS__); \
 	resource = (region); \
-	if (!device_charge_reserve(&charge, resource, lacking(copy, in, size))) \
+	if (!device_charge_reserve(&charge, resource, lacking_in(copy, &from, size))) \
 		return cuda_refused(copy); \
-	result = REAL(copy, name)(__VA_ARGS__); \
+	CUDA_CALL(result, REAL(copy, name)(__VA_ARGS__), device_full(&charge, size)); \
 	if (result) \
 		device_charge_cancel(&charge); \
 	else \
-		allocated(copy, *(ptr), in, &charge, resource); \
+		allocated(copy, *(ptr), size, from, &charge, resource); \
 	return result;
-
-static cu_handle current_pool(struct copy *copy)
-{
-	struct cuda_devices *d = cuda_devices(copy);
-	cu_handle pool = NULL;
-	cu_device device;
-
-	if (cuda_current_device(copy, &device) || !d->device_pool || d->device_pool(&pool, device))
-		return NULL;
-	return pool;
-}
 
 static int region_of_pool(struct copy *copy, cu_handle pool)
 {
@@ -180,16 +210,12 @@ static int region_of_pool(struct copy *copy, cu_handle pool)
 
 int on_cuMemAllocAsync(struct copy *copy, cu_ptr *ptr, size_t size, cu_handle stream)
 {
-	cu_handle pool = current_pool(copy);
-
-	ALLOCATE(copy, cuMemAllocAsync, pool, cuda_current_region(copy), ptr, size, ptr, size, stream)
+	ALLOCATE(copy, cuMemAllocAsync, NULL, cuda_current_region(copy), ptr, size, ptr, size, stream)
 }
 
 int on_cuMemAllocAsync_ptsz(struct copy *copy, cu_ptr *ptr, size_t size, cu_handle stream)
 {
-	cu_handle pool = current_pool(copy);
-
-	ALLOCATE(copy, cuMemAllocAsync_ptsz, pool, cuda_current_region(copy), ptr, size, ptr, size, stream)
+	ALLOCATE(copy, cuMemAllocAsync_ptsz, NULL, cuda_current_region(copy), ptr, size, ptr, size, stream)
 }
 
 int on_cuMemAllocFromPoolAsync(struct copy *copy, cu_ptr *ptr, size_t size, cu_handle pool, cu_handle stream)
@@ -207,7 +233,8 @@ int on_cuMemAllocFromPoolAsync_ptsz(struct copy *copy, cu_ptr *ptr, size_t size,
 #define GIVE(copy, name, ptr, stream) \
 	struct ledger_entry e; \
 	bool known = ledger_take(LEDGER_POINTER, ptr, &e); \
-	int result = REAL(copy, name)(ptr, stream); \
+	bool other = !known && cuda_address_take(ptr, &e); \
+	int result = cuda_address_freed(other ? &e : NULL, REAL(copy, name)(ptr, stream)); \
 	if (known && result) \
 		(void)ledger_put(&e); \
 	else if (known) \
@@ -228,17 +255,40 @@ int on_cuMemFreeAsync_ptsz(struct copy *copy, cu_ptr ptr, cu_handle stream)
 
 /* ---- the pools themselves -------------------------------------------------------------------------------- */
 
+/* Managed memory that is nowhere in particular is charged in full, where it is asked for. */
+static int region_of_kind(struct copy *copy, const struct cu_location *location, int type)
+{
+	return type == CU_ALLOCATION_MANAGED && location->type == CU_LOCATION_NONE ? cuda_current_region(copy)
+										   : cuda_region_at(copy, location);
+}
+
 int on_cuMemPoolCreate(struct copy *copy, cu_handle *pool, const struct cu_pool_properties *properties)
 {
 	int result = REAL(copy, cuMemPoolCreate)(pool, properties);
 
-	if (!result && pool && properties && properties->location.type == CU_LOCATION_DEVICE)
-		add_pool(copy, *pool, cuda_region(copy, properties->location.id));
+	if (!result && pool && properties)
+		cuda_pool_is(copy, *pool, region_of_kind(copy, &properties->location, properties->type), true);
 	return result;
 }
 
-/* What is still handed out lives on until it is given back; nobody can be asked about it then, so
- * it stays charged. */
+#define MEET(copy, name, pool, location, type) \
+	int result = REAL(copy, name)(pool, location, type); \
+	if (!result && (pool) && (location)) \
+		cuda_pool_is(copy, *(pool), region_of_kind(copy, location, type), false); \
+	return result;
+
+int on_cuMemGetDefaultMemPool(struct copy *copy, cu_handle *pool, const struct cu_location *location, int type)
+{
+	MEET(copy, cuMemGetDefaultMemPool, pool, location, type)
+}
+
+int on_cuMemGetMemPool(struct copy *copy, cu_handle *pool, const struct cu_location *location, int type)
+{
+	MEET(copy, cuMemGetMemPool, pool, location, type)
+}
+
+/* What is still handed out lives on until it is given back. Of a pool that was made before we were
+ * there nobody can be asked about that, so it stays charged. */
 int on_cuMemPoolDestroy(struct copy *copy, cu_handle pool)
 {
 	struct ledger_entry e;
@@ -249,9 +299,13 @@ int on_cuMemPoolDestroy(struct copy *copy, cu_handle pool)
 	result = REAL(copy, cuMemPoolDestroy)(pool);
 	if (result || !ledger_take(LEDGER_POOL, (uintptr_t)pool, &e))
 		return result;
-	device_charge_settle(NULL, e.resource, &e.paid, used);
-	if (used)
-		device_member_mark_partial();
+	if (e.handles) {
+		cuda_pooled_ended(&e);
+	} else if (e.resource >= 0) {
+		device_charge_settle(NULL, e.resource, &e.paid, used);
+		if (used)
+			device_member_mark_partial();
+	}
 	return result;
 }
 
@@ -307,16 +361,25 @@ int on_cuCtxSynchronize_v2(struct copy *copy, cu_handle context)
 
 /* ---- graphs ---------------------------------------------------------------------------------------------- */
 
-void cuda_graphs_sample(struct copy *copy, cu_device device)
+static bool reserved_by_graphs(struct copy *copy, cu_device device, uint64_t *ret)
 {
 	struct cuda_devices *d = cuda_devices(copy);
+	int mode = cuda_relax(copy);
+	bool known = d->graph_attribute && d->graph_attribute(device, CU_GRAPH_RESERVED_CURRENT, ret) == 0;
+
+	cuda_restore(copy, mode);
+	return known;
+}
+
+void cuda_graphs_sample(struct copy *copy, cu_device device)
+{
 	struct settling s = { .charge = NULL };
 	int resource = cuda_region(copy, device);
 	const struct ledger_entry fresh = {
 		.key = (uint64_t)resource, .kind = LEDGER_GRAPHS, .of = copy->index, .resource = (int8_t)resource
 	};
 
-	if (resource < 0 || !d->graph_attribute || d->graph_attribute(device, CU_GRAPH_RESERVED_CURRENT, &s.reserved))
+	if (resource < 0 || !reserved_by_graphs(copy, device, &s.reserved))
 		return;
 	if (ledger_change(LEDGER_GRAPHS, fresh.key, settle, &s, NULL) || s.reserved == 0)
 		return;
@@ -333,8 +396,10 @@ static void sample_current(struct copy *copy)
 		cuda_graphs_sample(copy, device);
 }
 
+/* What a launch takes of the device nobody tells. */
 #define AROUND_GRAPH(copy, call) \
-	int result = (call); \
+	int result; \
+	CUDA_CALL(result, call, device_full_at(cuda_current_region(copy), CUDA_BLOCK)); \
 	if (!result) \
 		sample_current(copy); \
 	return result;
@@ -357,6 +422,16 @@ int on_cuGraphUpload(struct copy *copy, cu_handle graph, cu_handle stream)
 int on_cuGraphUpload_ptsz(struct copy *copy, cu_handle graph, cu_handle stream)
 {
 	AROUND_GRAPH(copy, REAL(copy, cuGraphUpload_ptsz)(graph, stream))
+}
+
+int on_cuGraphInstantiateWithParams(struct copy *copy, cu_handle *exec, cu_handle graph, void *parameters)
+{
+	AROUND_GRAPH(copy, REAL(copy, cuGraphInstantiateWithParams)(exec, graph, parameters))
+}
+
+int on_cuGraphInstantiateWithParams_ptsz(struct copy *copy, cu_handle *exec, cu_handle graph, void *parameters)
+{
+	AROUND_GRAPH(copy, REAL(copy, cuGraphInstantiateWithParams_ptsz)(exec, graph, parameters))
 }
 
 int on_cuGraphExecDestroy(struct copy *copy, cu_handle graph)
@@ -392,18 +467,51 @@ _Static_assert(offsetof(struct alloc_node, size) == 104, "the driver's layout");
 
 /* Nothing is taken before a launch, which cannot be refused: what has no room now is refused here.
  */
+static bool has_room(struct copy *copy, const struct alloc_node *p)
+{
+	struct device_charge charge;
+
+	if (!device_charge_reserve(&charge, cuda_region_at(copy, &p->location), p->size))
+		return false;
+	device_charge_cancel(&charge);
+	return true;
+}
+
 int on_cuGraphAddMemAllocNode(struct copy *copy, cu_handle *node, cu_handle graph, const cu_handle *after, size_t n,
 			      void *parameters)
 {
-	const struct alloc_node *p = parameters;
-	struct device_charge charge;
-
-	if (p && p->location.type == CU_LOCATION_DEVICE) {
-		if (!device_charge_reserve(&charge, cuda_region(copy, p->location.id), p->size))
-			return CU_OUT_OF_MEMORY;
-		device_charge_cancel(&charge);
-	}
+	if (node && graph && parameters && !has_room(copy, parameters))
+		return CU_OUT_OF_MEMORY;
 	return REAL(copy, cuGraphAddMemAllocNode)(node, graph, after, n, parameters);
+}
+
+/* A node of any kind, which `type` says. */
+struct any_node {
+	int type, reserved[3];
+	struct alloc_node alloc;
+};
+
+static bool may_be_added(struct copy *copy, const cu_handle *node, cu_handle graph, const void *parameters)
+{
+	const struct any_node *p = parameters;
+
+	return !node || !graph || !p || p->type != CU_NODE_ALLOCATES || has_room(copy, &p->alloc);
+}
+
+int on_cuGraphAddNode(struct copy *copy, cu_handle *node, cu_handle graph, const cu_handle *after, size_t n,
+		      void *parameters)
+{
+	if (!may_be_added(copy, node, graph, parameters))
+		return CU_OUT_OF_MEMORY;
+	return REAL(copy, cuGraphAddNode)(node, graph, after, n, parameters);
+}
+
+int on_cuGraphAddNode_v2(struct copy *copy, cu_handle *node, cu_handle graph, const cu_handle *after, const void *edges,
+			 size_t n, void *parameters)
+{
+	if (!may_be_added(copy, node, graph, parameters))
+		return CU_OUT_OF_MEMORY;
+	return REAL(copy, cuGraphAddNode_v2)(node, graph, after, edges, n, parameters);
 }
 
 /* ---- reclaim --------------------------------------------------------------------------------------------- */
@@ -424,15 +532,11 @@ static void trim_graphs(struct copy *copy, unsigned resource)
 			cuda_graphs_sample(copy, i);
 }
 
-/* Own pools of the copy that the program uses; others' keep theirs. */
-bool cuda_pools_trim(unsigned resource, uint64_t bytes)
+static bool trim_in(struct copy *copy, unsigned resource)
 {
-	struct copy *copy = resolve_own(LIBRARY_CUDA);
-	bool any = ledger_count(LEDGER_POOL) || ledger_count(LEDGER_GRAPHS);
 	struct cuda_entered in;
 
-	(void)bytes;
-	if (!copy || !any || !REAL(copy, cuMemPoolTrimTo))
+	if (!mc_load_acquire(&copy->ready) || !REAL(copy, cuMemPoolTrimTo))
 		return false;
 	cuda_enter(copy, resource, &in); /* this may be the helper, for others */
 	each(trim_one, copy, (int)resource);
@@ -440,4 +544,16 @@ bool cuda_pools_trim(unsigned resource, uint64_t bytes)
 		trim_graphs(copy, resource);
 	cuda_leave(copy, &in);
 	return true;
+}
+
+/* Drivers in all link namespaces. */
+bool cuda_pools_trim(unsigned resource, uint64_t bytes)
+{
+	bool any = false;
+
+	(void)bytes;
+	if (ledger_count(LEDGER_POOL) || ledger_count(LEDGER_GRAPHS))
+		for (unsigned i = 0; i < COPIES; i++)
+			any |= trim_in(resolve_copy(LIBRARY_CUDA, i), resource);
+	return any;
 }

@@ -108,6 +108,11 @@ void heirs_leave(uint64_t name)
 	(void)ask("leave", &name, 0, 0);
 }
 
+void heirs_give(uint64_t name)
+{
+	(void)ask("give", &name, 0, 0);
+}
+
 /* In an orderly end heirs pay before the preload library gives back all that this process has. */
 __attribute__((destructor)) static void leave_all(void)
 {

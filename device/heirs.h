@@ -33,7 +33,11 @@ bool heirs_sign(int fd, uint64_t name);
  * False: nobody pays for it who is known. */
 bool heirs_borrow(uint64_t *name);
 
-/* It was given back here, or closed. Before the own charge is returned: an heir pays first. */
+/* It was closed here, or what paid for it as an heir was given back. */
 void heirs_leave(uint64_t name);
+
+/* What this process made and lent, it has given back. Before the own charge is returned: an heir
+ * pays first, which may be this process, too, where it has imported it again. */
+void heirs_give(uint64_t name);
 
 #endif

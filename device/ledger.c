@@ -9,7 +9,7 @@
 
 #define SHARDS 64u
 #define SLOTS_FIRST 64u
-#define KINDS 16u
+#define KINDS 32u
 
 struct shard {
 	_Alignas(64) mc_word32 lock;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What this process holds on devices: what the driver named it, and who paid for it.
  *
- * contract      any thread; a shard's lock is held for a few instructions, never across a call out
- * of this file but ledger_change's and ledger_each's. A forked child finds it empty: what a parent
- * holds on a device is not its child's. price         an entry put and taken: about 30 ns, however
- * many there are.
+ * contract      any thread; a shard's lock is held for a few instructions, never across a call out of this file but
+ *               ledger_change's and ledger_each's. A forked child finds it empty: what a parent holds on a device is
+ *               not its child's.
+ * price         an entry put and taken: about 30 ns, however many there are.
  */
 #ifndef DEVICE_LEDGER_H
 #define DEVICE_LEDGER_H
@@ -13,9 +13,10 @@
 
 enum ledger_kind {
 	LEDGER_POINTER = 1, /* device memory by its address; of: its name for heirs.h, 0 none */
-	LEDGER_ARRAY,	    /* arrays and mipmaps by their handle; of: their context */
+	LEDGER_ARRAY,	    /* arrays and mipmaps by their handle; of: their context; handles: 1 where
+			     * memory may be bound to it */
 	LEDGER_PHYSICAL,    /* physical memory by its handle; handles, maps count; of: its name as
-			     * above; imported: nothing paid */
+			     * above; imported: nothing paid; size: 1 for a multicast object */
 	LEDGER_MAPPING,	    /* by address; of: the physical memory's handle, size: bytes */
 	LEDGER_POOL,	    /* a driver's pool by its handle; resource: the region it lies in */
 	LEDGER_GRAPHS,	    /* a device's graph pool, by its region */
@@ -26,6 +27,14 @@ enum ledger_kind {
 	LEDGER_CONTEXT,	    /* OpenCL's contexts: nothing paid, size: their regions */
 	LEDGER_OVERHEAD,    /* what contexts and modules take, by its region */
 	LEDGER_OPENED,	    /* others' memory by the address that it has here; handles; of: name */
+	LEDGER_BINDING,	    /* physical memory in something else than an address (cuda_holders.h); of:
+			     * its handle, size: what it is bound to */
+	LEDGER_EXTERNAL,    /* others' memory as an object; of: name, size: its context, 0 none */
+	LEDGER_VIEW,	    /* others' memory by an address or a mipmap of one's own; of, size: as above */
+	LEDGER_POOLED,	    /* what a program's own pool has handed out, by its address; of: the pool,
+			     * size: its name for heirs.h, 0 none, handles: units */
+	LEDGER_GREEN,	    /* green contexts, and what they are as contexts; of: the primary context,
+			     * size: of the former, the latter */
 };
 
 struct ledger_entry {

@@ -34,6 +34,18 @@ static uint64_t give(uint32_t regions, uint64_t units)
 	return given;
 }
 
+void device_lend_now(struct device_member *m)
+{
+	uint32_t regions, ask;
+	uint64_t wanted;
+
+	if (mc_load_relaxed(&member_of(m->actor.seg, m->member)->answers))
+		return;
+	wanted = evict_take(m->actor.seg, m->member, &regions, &ask);
+	(void)give(regions, wanted);
+	evict_answer(m->actor.seg, m->member, ask);
+}
+
 void device_lend_from(struct device_member *m, unsigned resource)
 {
 	(void)mc_or_full(&member_of(m->actor.seg, m->member)->device_gives, 1u << resource);

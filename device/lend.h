@@ -9,10 +9,12 @@
 #ifndef DEVICE_LEND_H
 #define DEVICE_LEND_H
 
+#include "accounting/evict.h"
 #include "accounting/member.h"
 #include "device/member.h"
 
 void device_lend_from(struct device_member *m, unsigned resource);
+void device_lend_now(struct device_member *m);
 
 /* A driver of this process may keep something in this region from now on. No lock held, of the heap
  * neither, and not in handlers. A load from the second time on. */
@@ -22,6 +24,16 @@ static inline void device_lend(int resource)
 
 	if (m && !(mc_load_relaxed(&member_of(m->actor.seg, m->member)->device_gives) >> resource & 1))
 		device_lend_from(m, (unsigned)resource);
+}
+
+/* Where no thread of ours listens, what somebody asks for is given here: after calls about pools,
+ * no lock held. Three loads. */
+static inline void device_lend_if_asked(void)
+{
+	struct device_member *m = device_member();
+
+	if (m && __builtin_expect(evict_is_asked(member_of(m->actor.seg, m->member)), 0))
+		device_lend_now(m);
 }
 
 #endif

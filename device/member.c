@@ -4,6 +4,7 @@
 
 #include "accounting/member.h"
 #include "accounting/sys.h"
+#include "device/lock.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,7 +19,6 @@ struct device_member *device_member_page;
 
 /* The same in parent and child. */
 static struct segment segment;
-static mc_word32 attaching;
 static mc_word32 is_attached;
 
 void *device_pages(size_t size, enum device_pages in_child)
@@ -61,22 +61,24 @@ static bool attach(void)
 {
 	if (mc_load_acquire(&is_attached))
 		return true;
-	if (mc_exchange_full(&attaching, 1))
-		return false;
-	if (segment_attach(device_member_dir(), SEGMENT_DEVICE, &segment) == 0)
+	lock_take(LOCK_ATTACH);
+	if (!mc_load_relaxed(&is_attached) && segment_attach(device_member_dir(), SEGMENT_DEVICE, &segment) == 0)
 		mc_store_release(&is_attached, 1);
-	mc_store_full(&attaching, 0);
+	lock_release(LOCK_ATTACH);
 	return mc_load_acquire(&is_attached);
 }
 
+/* Two threads may both make one: the first one's stays. */
 static struct device_member *make_page(void)
 {
-	static mc_word32 making;
+	struct device_member *fresh, *none = NULL;
 
-	if (!device_member_page && !mc_exchange_full(&making, 1)) {
-		device_member_page = device_pages(MC_PAGE_SIZE, PAGES_WIPED);
-		mc_store_full(&making, 0);
-	}
+	if (device_member_page)
+		return device_member_page;
+	fresh = device_pages(MC_PAGE_SIZE, PAGES_WIPED);
+	if (fresh &&
+	    !__atomic_compare_exchange_n(&device_member_page, &none, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		(void)sys_munmap(fresh, MC_PAGE_SIZE);
 	return device_member_page;
 }
 
@@ -124,10 +126,10 @@ struct device_member *device_member_find(void)
 	return m;
 }
 
-void device_member_mark_partial(void)
+void device_member_mark(uint32_t flags)
 {
 	struct device_member *m = device_member();
 
-	if (m && !(mc_load_relaxed(&member_of(&segment, m->member)->flags) & MEMBER_PARTIAL))
-		member_set_flags(&segment, m->member, MEMBER_PARTIAL, 0);
+	if (m && (mc_load_relaxed(&member_of(&segment, m->member)->flags) & flags) != flags)
+		member_set_flags(&segment, m->member, flags, 0);
 }

@@ -41,8 +41,13 @@ static inline struct device_member *device_member(void)
 /* Where the segment lies: $MEMCTL_DIR, or the default. */
 const char *device_member_dir(void);
 
-/* Something of this process could not be charged. */
-void device_member_mark_partial(void);
+/* Something of this process could not be charged: MEMBER_PARTIAL, and by which library where that
+ * has a flag. */
+void device_member_mark(uint32_t flags);
+static inline void device_member_mark_partial(void)
+{
+	device_member_mark(MEMBER_PARTIAL);
+}
 
 /* Zeroed pages, wiped in a child or not there at all. NULL: no memory. */
 enum device_pages { PAGES_WIPED, PAGES_ABSENT };

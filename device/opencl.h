@@ -56,6 +56,7 @@ bool opencl_is_beyond_devices(cl_handle context, size_t size);
 /* A reservation in each of a context's regions. */
 struct opencl_charge {
 	unsigned n;
+	bool is_host; /* one of them has no memory but the host's */
 	int8_t resource[OPENCL_REGIONS_MAX];
 	struct device_charge charge[OPENCL_REGIONS_MAX];
 };
@@ -63,6 +64,9 @@ struct opencl_charge {
 bool opencl_reserve(struct opencl_charge *c, cl_handle context, uint64_t flags, uint64_t bytes);
 bool opencl_reserve_more(struct opencl_charge *c, uint64_t bytes);
 void opencl_cancel(struct opencl_charge *c);
+
+/* device_full in each of them. */
+bool opencl_full(struct opencl_charge *c, uint64_t bytes);
 
 /* Charged from now on, under the object's or the memory's address. */
 void opencl_commit(struct opencl_charge *c, const void *key, uint64_t bytes);

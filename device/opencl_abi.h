@@ -14,6 +14,8 @@ typedef void cl_free(cl_handle queue, unsigned n, void *ptrs[], void *arg);
 enum {
 	CL_DONE = 0,
 	CL_MEM_OBJECT_ALLOCATION_FAILURE = -4,
+	CL_OUT_OF_RESOURCES = -5,
+	CL_OUT_OF_HOST_MEMORY = -6,
 	CL_INVALID_VALUE = -30,
 	CL_INVALID_BUFFER_SIZE = -61,
 };

@@ -11,6 +11,7 @@ bool opencl_reserve(struct opencl_charge *c, cl_handle context, uint64_t flags, 
 	struct opencl_regions r;
 
 	c->n = 0;
+	c->is_host = false;
 	opencl_regions_of(context, &r);
 	for (unsigned i = 0; i < r.n; i++) {
 		if (r.is_host[i] && (flags & CL_USE_HOST_PTR))
@@ -19,6 +20,7 @@ bool opencl_reserve(struct opencl_charge *c, cl_handle context, uint64_t flags, 
 			opencl_cancel(c);
 			return false;
 		}
+		c->is_host |= r.is_host[i];
 		c->resource[c->n++] = r.resource[i];
 	}
 	return true;
@@ -30,6 +32,16 @@ bool opencl_reserve_more(struct opencl_charge *c, uint64_t bytes)
 		if (!device_charge_reserve_more(&c->charge[i], bytes))
 			return false;
 	return true;
+}
+
+/* Which of its devices has no room is not said. */
+bool opencl_full(struct opencl_charge *c, uint64_t bytes)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < c->n; i++)
+		any |= device_full(&c->charge[i], bytes);
+	return any;
 }
 
 void opencl_cancel(struct opencl_charge *c)
@@ -131,18 +143,35 @@ static cl_handle refuse_as_driver(cl_handle least, int *err)
 	return refuse(CL_MEM_OBJECT_ALLOCATION_FAILURE, err);
 }
 
+/* Sizes and all else that a driver checks before it takes memory have errors of their own. A driver
+ * that takes it at the first use says so there. */
+static bool is_full(const struct opencl_charge *c, cl_handle mem, int error)
+{
+	return !mem && (error == CL_MEM_OBJECT_ALLOCATION_FAILURE || error == CL_OUT_OF_RESOURCES ||
+			(error == CL_OUT_OF_HOST_MEMORY && c->is_host));
+}
+
+/* `err` is the caller's, or one that he need not see. */
+#define MAKE_GUESSED(charge, guessed, err, real) \
+	int unseen = CL_DONE; \
+	cl_handle mem; \
+	err = (err) ? (err) : &unseen; \
+	DEVICE_CALL(mem, real, is_full(charge, mem, *(err)) && opencl_full(charge, guessed)); \
+	return keep(charge, mem, guessed, err);
+
 #define MAKE(context, flags, bytes, err, real, least) \
 	uint64_t guessed = (bytes); \
 	struct opencl_charge charge; \
 	if (!opencl_reserve(&charge, context, flags, guessed)) \
 		return refuse_as_driver(least, err); \
-	return keep(&charge, real, guessed, err);
+	MAKE_GUESSED(&charge, guessed, err, real)
 
 #define MAKE_BUFFER(context, flags, size, err, real, least) \
 	uint64_t guessed = (size); \
 	struct opencl_charge charge; \
-	if (opencl_reserve(&charge, context, flags, guessed)) \
-		return keep(&charge, real, guessed, err); \
+	if (opencl_reserve(&charge, context, flags, guessed)) { \
+		MAKE_GUESSED(&charge, guessed, err, real) \
+	} \
 	if (!refuse_as_driver(least, err) && opencl_is_beyond_devices(context, guessed) && (err) && \
 	    *(err) == CL_MEM_OBJECT_ALLOCATION_FAILURE) \
 		return refuse(CL_INVALID_BUFFER_SIZE, err); \

@@ -9,7 +9,8 @@ void *opencl_clSVMAlloc(cl_handle context, uint64_t flags, size_t size, unsigned
 
 	if (!opencl_reserve(&charge, context, 0, size))
 		return NULL;
-	ptr = BELOW(clSVMAlloc)(context, flags, size, alignment);
+	DEVICE_CALL(ptr, BELOW(clSVMAlloc)(context, flags, size, alignment),
+		    !ptr && size && !opencl_is_beyond_devices(context, size) && opencl_full(&charge, size));
 	if (ptr)
 		opencl_commit(&charge, ptr, size);
 	else

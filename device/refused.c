@@ -152,10 +152,15 @@ static bool trim_own(struct need *n)
 	return false;
 }
 
+static bool can_shrink(const struct need *n)
+{
+	return mc_load_relaxed(&slot_of(n)->shrinkers) && mc_load_relaxed(&slot_of(n)->answers);
+}
+
 /* In the helper: the program's locks that this thread may hold are not theirs. */
 static bool shrink_own(struct need *n)
 {
-	if (!mc_load_relaxed(&slot_of(n)->shrinkers) || !mc_load_relaxed(&slot_of(n)->answers))
+	if (!can_shrink(n))
 		return false;
 	evict_ask_one(n->seg, n->resource, n->charge->member->member, look(n), reclaim_now());
 	return wait_and_try(n, own_is_awaited);
@@ -191,12 +196,15 @@ static uint32_t ask(struct need *n, bool ignore_low, bool only_largest, bool *re
 	return evict_ask(n->seg, &wish, reclaim_now(), ret_spared);
 }
 
+static bool ask_and_try(struct need *n, bool ignore_low, bool only_largest, bool *ret_spared)
+{
+	return ask(n, ignore_low, only_largest, ret_spared) && wait_and_try(n, others_are_awaited);
+}
+
 /* Of the one that holds most, then of all. */
 static bool ask_pass(struct need *n, bool ignore_low, bool *ret_spared)
 {
-	return ask(n, ignore_low, true, ret_spared) &&
-	       (wait_and_try(n, others_are_awaited) ||
-		(ask(n, ignore_low, false, ret_spared) && wait_and_try(n, others_are_awaited)));
+	return ask_and_try(n, ignore_low, true, ret_spared) || ask_and_try(n, ignore_low, false, ret_spared);
 }
 
 /* Those below their low only where nothing else was to be had. */
@@ -306,8 +314,8 @@ static uint64_t used_by_all(const struct need *n)
 	return usage_of(n, GROUP_ROOT);
 }
 
-/* As long as they are awaited, and nothing more came before. */
-static void wait_for_answers(struct need *n)
+/* As long as they are awaited. */
+static void wait_for_answers(struct need *n, awaited *is_awaited)
 {
 	uint64_t end = clock_now_ns() + RECLAIM_PATIENCE_MS * 1000000ull;
 
@@ -315,7 +323,7 @@ static void wait_for_answers(struct need *n)
 		uint32_t seen = reclaim_gave(n->seg);
 		uint64_t now = clock_now_ns();
 
-		if (now >= end || !others_are_awaited(n))
+		if (now >= end || !is_awaited(n))
 			break;
 		reclaim_wait(n->seg, seen, (uint32_t)((end - now) / 1000000) + 1);
 	}
@@ -335,7 +343,7 @@ static bool ask_for_device(struct need *n, bool ignore_low, bool *ret_spared)
 	uint64_t before = used_by_all(n);
 
 	if (evict_ask(n->seg, &wish, reclaim_now(), ret_spared))
-		wait_for_answers(n);
+		wait_for_answers(n, others_are_awaited);
 	return used_by_all(n) < before;
 }
 
@@ -346,22 +354,52 @@ static bool trim_for_device(struct need *n)
 	return device_trim(n->resource, n->units * REGION_UNIT) && used_by_all(n) < before;
 }
 
-bool device_full(struct device_charge *c, unsigned resource, uint64_t bytes)
+static bool shrink_for_device(struct need *n)
+{
+	uint64_t before = used_by_all(n);
+
+	if (!can_shrink(n))
+		return false;
+	evict_ask_one(n->seg, n->resource, n->charge->member->member, n->units, reclaim_now());
+	wait_for_answers(n, own_is_awaited);
+	return used_by_all(n) < before;
+}
+
+static bool never_fits_device(const struct segment *seg, unsigned resource, uint64_t bytes)
+{
+	uint64_t capacity = region_capacity(seg, resource);
+
+	return capacity && bytes > capacity;
+}
+
+bool device_full(struct device_charge *c, uint64_t bytes)
 {
 	uint64_t since_ns = clock_now_ns();
 	bool spared = false, any;
+	unsigned resource;
 	struct need n;
 
-	if (!c->member || was_vain_lately(resource))
+	if (!c->member)
 		return false;
-	n = need_of(c, resource, (bytes + REGION_UNIT - 1) / REGION_UNIT, GROUP_ROOT);
+	resource = account_meta_resource(mc_load_relaxed(&account_of(c->member->actor.seg, c->to.account)->meta));
+	if (was_vain_lately(resource) || never_fits_device(c->member->actor.seg, resource, bytes))
+		return false;
+	n = need_of(c, resource, bytes / REGION_UNIT + 1, GROUP_ROOT);
 	any = trim_for_device(&n);
+	any |= shrink_for_device(&n);
 	any |= ask_for_device(&n, false, &spared);
 	any = any || (spared && ask_for_device(&n, true, NULL));
 	count_stall(&n);
 	if (!any)
 		note_vain(resource, since_ns);
 	return any;
+}
+
+bool device_full_at(int resource, uint64_t bytes)
+{
+	struct device_charge c;
+
+	return device_charge_reserve(&c, resource, 0) && device_full(&c, bytes);
 }
 
 /* ---- dmem.high ------------------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 /* Whose function an address is, and which of ours stands in for it. */
 #include "device/resolve.h"
 
+#include "device/lock.h"
 #include "device/member.h"
 
 #include <dlfcn.h>
@@ -27,18 +28,26 @@ static const struct row row[CALLS] = {
 #undef PASS
 };
 
-static const char *const soname[LIBRARIES] = { [LIBRARY_CUDA] = "libcuda.so.1", [LIBRARY_NVML] = "libnvidia-ml.so.1" };
+#define SONAMES 4
+
+static const char *const sonames[LIBRARIES][SONAMES] = {
+	[LIBRARY_CUDA] = { "libcuda.so.1" },
+	[LIBRARY_NVML] = { "libnvidia-ml.so.1" },
+	[LIBRARY_HIP] = { "libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5", "libamdhip64.so.4" },
+	[LIBRARY_ZE] = { "libze_loader.so.1" },
+};
 
 static struct copy copies[LIBRARIES][COPIES];
 
 resolve_dlsym *resolve_real_dlsym;
+resolve_dlvsym *resolve_real_dlvsym;
 
 /* ---- names ----------------------------------------------------------------------------------------------- */
 
-#define NAMES 512u	       /* slots: a power of two, several times CALLS */
+#define NAMES 1024u	       /* slots: a power of two, several times CALLS */
 static uint8_t by_name[NAMES]; /* call + 1 */
 
-_Static_assert(CALLS < 128, "calls fit into a byte, and leave their table sparse");
+_Static_assert(CALLS < UINT8_MAX, "calls fit into a byte, and leave their table sparse");
 
 static uint32_t hash_name(const char *name)
 {
@@ -49,12 +58,14 @@ static uint32_t hash_name(const char *name)
 	return hash;
 }
 
+/* Several threads may be at it, or the child of one that was: each finds what another has put where
+ * it would itself. */
 static void fill_names(void)
 {
 	for (unsigned c = 0; c < CALLS; c++) {
 		uint32_t i = hash_name(row[c].name) % NAMES;
 
-		while (by_name[i])
+		while (by_name[i] && by_name[i] != c + 1)
 			i = (i + 1) % NAMES;
 		by_name[i] = (uint8_t)(c + 1);
 	}
@@ -73,7 +84,79 @@ static int find_name(const char *name)
 /* What is not the driver's by its first letters costs two comparisons. */
 bool resolve_is_ours(const char *name)
 {
-	return ((name[0] == 'c' && name[1] == 'u') || (name[0] == 'n' && name[1] == 'v')) && find_name(name) >= 0;
+	static const char beginnings[LIBRARIES][2] = { { 'c', 'u' }, { 'n', 'v' }, { 'h', 'i' }, { 'z', 'e' } };
+
+	for (unsigned l = 0; l < LIBRARIES; l++)
+		if (name[0] == beginnings[l][0] && name[1] == beginnings[l][1])
+			return find_name(name) >= 0;
+	return false;
+}
+
+/* ---- libc's own ------------------------------------------------------------------------------------------ */
+
+struct symbols {
+	const ElfW(Sym) * all;
+	const char *names;
+	const uint32_t *hash; /* DT_GNU_HASH: buckets, symbols without, words of filter, shift, filter, ... */
+};
+
+static bool read_symbols(const struct link_map *map, struct symbols *ret)
+{
+	*ret = (struct symbols){ NULL, NULL, NULL };
+	for (const ElfW(Dyn) *d = map->l_ld; d && d->d_tag != DT_NULL; d++) {
+		uintptr_t at = d->d_un.d_ptr < map->l_addr ? map->l_addr + d->d_un.d_ptr : d->d_un.d_ptr;
+
+		if (d->d_tag == DT_SYMTAB)
+			ret->all = (const void *)at; /* NOLINT: an address */
+		else if (d->d_tag == DT_STRTAB)
+			ret->names = (const void *)at; /* NOLINT */
+		else if (d->d_tag == DT_GNU_HASH)
+			ret->hash = (const void *)at; /* NOLINT */
+	}
+	return ret->all && ret->names && ret->hash;
+}
+
+static uint32_t hash_gnu(const char *name)
+{
+	uint32_t hash = 5381;
+
+	for (; *name; name++)
+		hash = hash * 33 + (unsigned char)*name;
+	return hash;
+}
+
+static void *find_defined(const struct link_map *map, const char *name)
+{
+	uint32_t hash = hash_gnu(name), i;
+	const uint32_t *buckets, *chain;
+	struct symbols s;
+
+	if (!read_symbols(map, &s))
+		return NULL;
+	buckets = s.hash + 4 + s.hash[2] * (sizeof(ElfW(Addr)) / sizeof(uint32_t));
+	chain = buckets + s.hash[0];
+	for (i = buckets[hash % s.hash[0]]; i >= s.hash[1]; i++) {
+		if (((chain[i - s.hash[1]] ^ hash) | 1) == 1 && s.all[i].st_shndx != SHN_UNDEF &&
+		    strcmp(s.names + s.all[i].st_name, name) == 0)
+			return (void *)(map->l_addr + s.all[i].st_value); /* NOLINT: an address */
+		if (chain[i - s.hash[1]] & 1)
+			break;
+	}
+	return NULL;
+}
+
+/* Both ways to ask for the next one are ours: this is the one behind us that we would be given. */
+static resolve_dlvsym *find_dlvsym(void)
+{
+	struct link_map *map = NULL;
+	void *found = NULL;
+	Dl_info info;
+
+	if (!dladdr1(sonames, &info, (void **)&map, RTLD_DL_LINKMAP))
+		return NULL;
+	while (!found && map && (map = map->l_next))
+		found = find_defined(map, "dlvsym");
+	return (resolve_dlvsym *)found;
 }
 
 /* A dlsym of ours without a version stands in for those of every version; libc's own is found by
@@ -85,10 +168,11 @@ void resolve_start(void)
 
 	if (mc_load_acquire(&started))
 		return;
-	for (unsigned i = 0; i < sizeof(versions) / sizeof(versions[0]) && !resolve_real_dlsym; i++)
-		*(void **)&resolve_real_dlsym = dlvsym(RTLD_NEXT, "dlsym", versions[i]);
-	if (!by_name[hash_name(row[0].name) % NAMES])
-		fill_names();
+	resolve_real_dlvsym = find_dlvsym();
+	for (unsigned i = 0; resolve_real_dlvsym && i < sizeof(versions) / sizeof(versions[0]) && !resolve_real_dlsym;
+	     i++)
+		*(void **)&resolve_real_dlsym = resolve_real_dlvsym(RTLD_NEXT, "dlsym", versions[i]);
+	fill_names();
 	mc_store_release(&started, 1);
 }
 
@@ -205,7 +289,7 @@ static struct copy *choose(enum library library, struct link_map *map)
 	unsigned i = 0;
 
 	(void)dlinfo(map, RTLD_DI_LMID, &in);
-	if (in != LM_ID_BASE)
+	if (in != LM_ID_BASE || mc_load_relaxed(&copies[library][0].ready)) /* one of another version is there */
 		for (i = 1; i < COPIES && mc_load_relaxed(&copies[library][i].ready);)
 			i++;
 	if (i == COPIES)
@@ -214,13 +298,16 @@ static struct copy *choose(enum library library, struct link_map *map)
 	return &copies[library][i];
 }
 
+/* In the child of a fork what was half done is done anew. */
 static struct copy *make_copy(enum library library, struct link_map *map)
 {
-	static mc_word32 making;
+	static __thread bool is_making;
 	struct copy *copy;
 
-	while (mc_exchange_full(&making, 1))
-		mc_spin_hint();
+	if (is_making) /* the driver looks for something while we ask it: that is its own affair */
+		return NULL;
+	is_making = true;
+	lock_take(LOCK_RESOLVE);
 	copy = ready_copy(library, map);
 	if (!copy)
 		copy = choose(library, map);
@@ -231,7 +318,8 @@ static struct copy *make_copy(enum library library, struct link_map *map)
 		fill(copy, map);
 		mc_store_release(&copy->ready, 1);
 	}
-	mc_store_full(&making, 0);
+	lock_release(LOCK_RESOLVE);
+	is_making = false;
 	if (!copy)
 		device_member_mark_partial(); /* in more namespaces than we have wrappers for */
 	return copy;
@@ -241,9 +329,9 @@ static bool is_library(const struct link_map *map, enum library library)
 {
 	const char *slash = strrchr(map->l_name, '/');
 	const char *file = slash ? slash + 1 : map->l_name;
-	size_t n = strlen(soname[library]) - 2; /* without ".1" */
+	size_t n = strlen(sonames[library][0]) - 2; /* without ".1" */
 
-	return strncmp(file, soname[library], n) == 0;
+	return strncmp(file, sonames[library][0], n) == 0;
 }
 
 static struct copy *copy_of(void *at)
@@ -267,12 +355,13 @@ static struct copy *copy_of(void *at)
 struct copy *resolve_own(enum library library)
 {
 	struct copy *copy = &copies[library][0];
-	void *handle;
+	void *handle = NULL;
 
 	if (__builtin_expect(mc_load_acquire(&copy->ready), 1))
 		return copy;
 	resolve_start();
-	handle = dlopen(soname[library], RTLD_LAZY | RTLD_NOLOAD);
+	for (unsigned i = 0; i < SONAMES && sonames[library][i] && !handle; i++)
+		handle = dlopen(sonames[library][i], RTLD_LAZY | RTLD_NOLOAD);
 	return handle ? make_copy(library, handle) : NULL; /* kept open: our tables point into it */
 }
 

@@ -16,7 +16,7 @@
 
 #include <link.h>
 
-enum library { LIBRARY_CUDA, LIBRARY_NVML, LIBRARIES };
+enum library { LIBRARY_CUDA, LIBRARY_NVML, LIBRARY_HIP, LIBRARY_ZE, LIBRARIES };
 
 enum call {
 #define CALL(library, name, base, version, per_thread, parameters, arguments, sentence) CALL_##name,
@@ -34,7 +34,7 @@ enum call {
 
 struct copy {
 	enum library library;
-	unsigned index;	      /* 0: of the program's own namespace */
+	unsigned index;	      /* 0: the first of the program's own namespace */
 	struct link_map *map; /* NULL: not loaded yet */
 	void *real[CALLS];    /* NULL: this driver has no such function */
 	mc_word32 ready;
@@ -49,7 +49,7 @@ void *resolve_in(const struct copy *copy, const char *name);
  * there is none. */
 struct copy *resolve_own(enum library library);
 
-/* That of another namespace: only who was given one of its wrappers asks. */
+/* Another one: only who was given one of its wrappers asks. */
 struct copy *resolve_copy(enum library library, unsigned index);
 
 /* What is to be used instead of `found`, which a lookup of a name has answered; `found` itself
@@ -61,7 +61,9 @@ void *resolve_stand_in_of(const struct copy *copy, void *found);
 bool resolve_is_ours(const char *name);
 
 typedef void *resolve_dlsym(void *, const char *);
+typedef void *resolve_dlvsym(void *, const char *, const char *);
 extern resolve_dlsym *resolve_real_dlsym;
+extern resolve_dlvsym *resolve_real_dlvsym;
 void resolve_start(void);
 
 /* Our functions by call and copy; wrappers.c's. */

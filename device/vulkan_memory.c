@@ -191,7 +191,7 @@ vk_result vulkan_get_fd(vk_handle device, const struct vk_get_fd *info, int *ret
 static void give(const struct ledger_entry *e)
 {
 	if (e->size)
-		heirs_leave(e->size);
+		e->paid.units ? heirs_give(e->size) : heirs_leave(e->size);
 	device_charge_return(&e->paid);
 }
 
@@ -213,7 +213,8 @@ vk_result vulkan_allocate(vk_handle device, const struct vk_allocate *info, cons
 	bytes = info->size;
 	if (!device_charge_reserve(&charge, resource, bytes))
 		return VK_OUT_OF_DEVICE_MEMORY;
-	result = d->allocate(device, info, allocator, ret);
+	DEVICE_CALL(result, d->allocate(device, info, allocator, ret),
+		    result == VK_OUT_OF_DEVICE_MEMORY && device_full(&charge, bytes));
 	if (result) {
 		device_charge_cancel(&charge);
 		return result;

@@ -185,13 +185,17 @@ typedef uint64_t memctl_shrinker_fn(void *arg, uint64_t bytes);
 /* `fn` is called when memory is short in a group of this process, the host's or a device's, and what the heap or the
  * device's driver does not use was not enough: in a thread of the library's own, one shrinker at a time, with all signals
  * blocked. It may not wait for what another thread does inside malloc, fork, setuid or the like (they wait for the
- * shrinker), so locks that are held there it takes by trylock; nor may it register or unregister. What it gives back of a
- * device counts as well; which memory is short it is not told. After fork the child has the same shrinkers. -ENOSPC:
- * there are 64. */
+ * shrinker), so locks that are held there it takes by trylock; nor may it register or unregister. Only what it gives back of
+ * the memory that is short helps: memctl_shrinking says which. After fork the child has the same shrinkers. -ENOSPC: there
+ * are 64. */
 int memctl_shrinker_register(memctl_shrinker_fn *fn, void *arg);
 
 /* Not called any more, nor running, when this returns. */
 int memctl_shrinker_unregister(memctl_shrinker_fn *fn, void *arg);
+
+/* What is short, said to a shrinker while it runs: "memory", which is the host's, or the name of a device's region, as in
+ * dmem.current. Lives on. NULL: the calling thread is in no shrinker. */
+const char *memctl_shrinking(void);
 
 /* On: the contents of these private anonymous pages may be dropped when memory is short, those that were switched on
  * first before others. Off: they are kept from now on; returns 1 when some were dropped in between (they read as

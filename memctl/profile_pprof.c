@@ -59,7 +59,8 @@ static void put(struct bytes *b, const void *from, size_t n)
 		b->room = (b->n + n) * 2;
 		b->at = must(realloc(b->at, b->room));
 	}
-	memcpy(b->at + b->n, from, n);
+	if (n)
+		memcpy(b->at + b->n, from, n);
 	b->n += n;
 }
 

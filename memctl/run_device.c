@@ -3,6 +3,7 @@
  * dlsym. */
 #include "memctl/run.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,16 +15,30 @@ const char *run_device_library(void)
 	return path && *path ? path : PKGLIBDIR "/libmemctl-device.so";
 }
 
-/* What the drivers of NVIDIA, of the kernel's DRM and of AMD's compute put there; WSL's. */
+/* A container may have any of a machine's devices. */
+static bool is_any_in(const char *directory, const char *beginning)
+{
+	DIR *d = opendir(directory);
+	const struct dirent *entry;
+	bool found = false;
+
+	while (d && !found && (entry = readdir(d)))
+		found = strncmp(entry->d_name, beginning, strlen(beginning)) == 0;
+	if (d)
+		(void)closedir(d);
+	return found;
+}
+
+/* What the drivers of NVIDIA, of AMD's compute, of WSL, and the kernel's own for graphics and for
+ * accelerators put there. */
 static bool is_there_a_device(void)
 {
-	static const char *const names[] = { "/dev/nvidiactl", "/dev/nvidia0", "/dev/dri/renderD128", "/dev/kfd",
-					     "/dev/dxg" };
+	static const char *const names[] = { "/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (access(names[i], F_OK) == 0)
 			return true;
-	return false;
+	return is_any_in("/dev/dri", "renderD") || is_any_in("/dev/accel", "accel");
 }
 
 static int look_for_limit(const struct memctl_value *value, void *arg)

@@ -50,6 +50,11 @@ int memctl_shrinker_unregister(memctl_shrinker_fn *fn, void *arg)
 	return 0;
 }
 
+const char *memctl_shrinking(void)
+{
+	return inside() ? inside()->shrinking() : NULL;
+}
+
 int memctl_volatile(void *addr, size_t len, bool on)
 {
 	if (!inside())

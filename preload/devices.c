@@ -32,10 +32,15 @@ static uint64_t from_drivers(uint32_t regions, uint64_t units)
 	return function && units ? function(regions, units) : 0;
 }
 
-/* What they free may come to lie in a driver's pool. */
+/* What they free may come to lie in a driver's pool. They are told of one region at a time. */
 static void from_shrinkers(uint32_t regions, uint64_t units)
 {
-	if (shrinker_call(units))
+	uint64_t given = 0;
+
+	for (unsigned r = RESOURCE_REGION_FIRST; r < RESOURCES_MAX && given < units; r++)
+		if (regions >> r & 1)
+			given += shrinker_call(r, units - given);
+	if (given)
 		(void)from_drivers(regions, units);
 }
 

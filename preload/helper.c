@@ -105,7 +105,7 @@ static uint64_t from_caches(uint64_t wanted)
 /* What they freed is the heap's, this thread's cache's even. */
 static uint64_t from_shrinkers(uint64_t wanted)
 {
-	uint64_t given = shrinker_call(wanted);
+	uint64_t given = shrinker_call(RESOURCE_MEMORY, wanted);
 
 	if (given && heap_is_ours) {
 		heap_flush_thread();

@@ -107,4 +107,5 @@ EXPORT const struct cooperate memctl_cooperate = {
 	.devices_offer = devices_offer,
 	.device_got = sites_device,
 	.device_ended = sites_device_end,
+	.shrinking = shrinker_resource,
 };

@@ -2,9 +2,10 @@
 /* Functions of the program that give memory back. */
 #include "preload/shrinker.h"
 
-#include "accounting/layout.h"
+#include "accounting/region.h"
 #include "accounting/units.h"
 #include "preload/guard.h"
+#include "preload/self.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -62,24 +63,35 @@ bool shrinker_any(void)
 	return mc_load_relaxed(&registered) != 0;
 }
 
+static __thread unsigned short_of; /* the resource, + 1; 0: this thread is in no shrinker */
+
+const char *shrinker_resource(void)
+{
+	const struct self *self = short_of ? self_get() : NULL;
+
+	return self ? region_name(self->actor.seg, short_of - 1) : NULL;
+}
+
 /* Who says that he gave more than he was asked for is believed that he gave what he was asked for. */
-uint64_t shrinker_call(uint64_t pages)
+uint64_t shrinker_call(unsigned resource, uint64_t units)
 {
 	uint64_t given = 0;
 	sigset_t signals;
 
 	if (!shrinker_any())
 		return 0;
-	pages = pages < PAGES_MAX ? pages : PAGES_MAX;
+	units = units < PAGES_MAX ? units : PAGES_MAX;
 	guard_lock(GUARD_SHRINKERS, &signals);
-	for (int i = 0; i < SHRINKERS_MAX && given < pages; i++) {
-		uint64_t wanted = (pages - given) << MC_PAGE_SHIFT, got;
+	short_of = resource + 1;
+	for (int i = 0; i < SHRINKERS_MAX && given < units; i++) {
+		uint64_t wanted = (units - given) << MC_PAGE_SHIFT, got;
 
 		if (!shrinker[i].function)
 			continue;
 		got = shrinker[i].function(shrinker[i].arg, wanted);
 		given += (got < wanted ? got : wanted) >> MC_PAGE_SHIFT;
 	}
+	short_of = 0;
 	guard_unlock(GUARD_SHRINKERS, &signals);
 	return given;
 }

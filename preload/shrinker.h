@@ -20,7 +20,11 @@ void shrinker_unregister(shrinker_function *function, void *arg);
 /* Any thread, signal handlers. */
 bool shrinker_any(void);
 
-/* Calls one after the other until so many pages are given; returns how many were. What they freed is purgeable then. */
-uint64_t shrinker_call(uint64_t pages);
+/* Calls one after the other, because so many units of this resource are short, until that is given;
+ * returns how much was. What they freed is purgeable then. */
+uint64_t shrinker_call(unsigned resource, uint64_t units);
+
+/* In a shrinker: the name of what is short. NULL: this thread is in none. */
+const char *shrinker_resource(void);
 
 #endif

@@ -9,9 +9,13 @@
  *   gpa1, gpa2 cuGetProcAddress of either kind, as the runtime does; gpa2 asks for that by itself
  * first streams    as gpa2, with the flag for per-thread default streams
  */
+#include "tests/device/client.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,8 +26,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-typedef unsigned long long number;
 
 static const char *how;
 static void *driver;
@@ -46,14 +48,16 @@ static lookup2 *ask2;
 	X(cuDeviceGetCount) \
 	X(cuDeviceTotalMem_v2) \
 	X(cuCtxCreate_v2) \
-	X(cuCtxDestroy_v2) X(cuCtxSetCurrent) X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease_v2) X( \
-		cuDevicePrimaryCtxReset_v2) X(cuMemAlloc_v2) X(cuMemAlloc) X(cuMemAllocPitch_v2) X(cuMemAllocManaged) \
-		X(cuMemFree_v2) X(cuMemGetInfo_v2) X(cuMemAllocAsync) X(cuMemAllocAsync_ptsz) X( \
-			cuMemAllocFromPoolAsync) X(cuMemFreeAsync) X(cuMemPoolCreate) X(cuMemPoolDestroy) \
-			X(cuMemPoolTrimTo) X(cuMemPoolSetAttribute) X(cuMemPoolGetAttribute) X(cuDeviceGetMemPool) X( \
-				cuDeviceGetDefaultMemPool) X(cuStreamCreate) X(cuStreamSynchronize) \
-				X(cuStreamBeginCapture_v2) X(cuStreamEndCapture) X(cuGraphInstantiateWithFlags) X( \
-					cuGraphLaunch) X(cuGraphExecDestroy) X(cuDeviceGraphMemTrim) X(cuGraphCreate) \
+	X(cuCtxDestroy_v2) \
+	X(cuCtxSetCurrent) \
+	X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease_v2) X(cuDevicePrimaryCtxReset_v2) X(cuMemAlloc_v2) X( \
+		cuMemAlloc) X(cuMemAllocPitch_v2) X(cuMemAllocManaged) X(cuMemFree_v2) X(cuMemGetInfo_v2) \
+		X(cuMemAllocAsync) X(cuMemAllocAsync_ptsz) X(cuMemAllocFromPoolAsync) X(cuMemFreeAsync) X( \
+			cuMemPoolCreate) X(cuMemPoolDestroy) X(cuMemPoolTrimTo) X(cuMemPoolSetAttribute) \
+			X(cuMemPoolGetAttribute) X(cuDeviceGetMemPool) X(cuDeviceGetDefaultMemPool) X( \
+				cuStreamCreate) X(cuStreamSynchronize) X(cuStreamBeginCapture_v2) \
+				X(cuStreamEndCapture) X(cuGraphInstantiateWithFlags) X(cuGraphLaunch) X( \
+					cuGraphExecDestroy) X(cuDeviceGraphMemTrim) X(cuGraphCreate) \
 					X(cuGraphAddMemAllocNode) X(cuMemCreate) X(cuMemRelease) X(cuMemMap) X( \
 						cuMemUnmap) X(cuMemAddressReserve) X(cuMemRetainAllocationHandle) \
 						X(cuMemExportToShareableHandle) X(cuMemImportFromShareableHandle) X( \
@@ -96,7 +100,10 @@ static void open_driver(void)
 static void *ask(const char *name)
 {
 	const char *end = strstr(name, "_v");
-	int version = strcmp(name, "cuMemAlloc") == 0 ? 2000 : strcmp(name, "cuCtxCreate_v2") == 0 ? 3020 : 12040;
+	int version = strcmp(name, "cuMemAlloc") == 0			    ? 2000
+		      : strcmp(name, "cuCtxCreate_v2") == 0		    ? 3020
+		      : strstr(name, "cuMemGet") && strstr(name, "MemPool") ? 13000
+									    : 12040;
 	uint64_t flags = strcmp(how, "streams") == 0 ? 2 : strstr(name, "_ptsz") ? 2 : 1;
 	void *found = NULL;
 	char base[64];
@@ -131,13 +138,17 @@ static void *find(const char *name)
 	return found;
 }
 
-/* Results are pointers, so no wider than that; what a function does not take it ignores. */
-static int call(const char *name, number a, number b, number c, number d, number e)
+int client_call(const char *name, number a, number b, number c, number d, number e, number f, number g)
 {
-	int (*function)(number, number, number, number, number);
+	int (*function)(number, number, number, number, number, number, number);
 
 	*(void **)&function = find(name);
-	return function(a, b, c, d, e);
+	return function(a, b, c, d, e, f, g);
+}
+
+static int call(const char *name, number a, number b, number c, number d, number e)
+{
+	return client_call(name, a, b, c, d, e, 0, 0);
 }
 
 #define AT(x) ((number)(uintptr_t)(x))
@@ -149,20 +160,30 @@ static int call(const char *name, number a, number b, number c, number d, number
 
 /* ---- what is kept by number ------------------------------------------------------------------------------ */
 
-static number kept[200000];
+number kept[200000];
 static unsigned n_kept;
 
-static void answer(int result, number value)
+void client_answer(int result, number value)
 {
 	(void)printf("%d %llu\n", result, value);
 }
 
-static void keep(int result, number value)
+static void answer(int result, number value)
+{
+	client_answer(result, value);
+}
+
+void client_keep(int result, number value)
 {
 	kept[n_kept] = value;
 	(void)printf("%d %u %llu\n", result, n_kept, value);
 	if (n_kept + 1 < sizeof(kept) / sizeof(kept[0]))
 		n_kept++;
+}
+
+static void keep(int result, number value)
+{
+	client_keep(result, value);
 }
 
 /* The call first, then what it has written. */
@@ -183,6 +204,11 @@ static number size_of(const char *word)
 	number n = strtoull(word, &end, 0);
 
 	return n << (*end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : *end == 'T' ? 40 : 0);
+}
+
+number client_size(const char *word)
+{
+	return size_of(word);
 }
 
 struct location {
@@ -353,6 +379,41 @@ static void lookups(void)
 					     found != NULL);
 			}
 	}
+}
+
+/* ---- a child made while another thread is the first to look something up ----------------------------------------- */
+
+static void *look_up(void *fresh)
+{
+	return dlsym(fresh, "cuMemAlloc_v2");
+}
+
+/* The driver lets us see that we are asking it, and waits. Answers whether the child found it, too. */
+static void fork_meanwhile(void)
+{
+	void *fresh = dlmopen(LM_ID_NEWLM, "libcuda.so.1", RTLD_NOW);
+	int (*hold)(int) = NULL;
+	void *found = NULL;
+	pthread_t other;
+	int status = -1;
+	pid_t pid;
+
+	*(void **)&hold = dlsym(fresh, "fake_cuda_hold");
+	(void)hold(1);
+	if (pthread_create(&other, NULL, look_up, fresh))
+		abort();
+	while (!hold(1))
+		(void)sched_yield();
+	pid = fork();
+	if (pid == 0) {
+		(void)hold(0);
+		(void)alarm(30);
+		_exit(dlsym(fresh, "cuMemAlloc_v2") ? 0 : 1);
+	}
+	(void)waitpid(pid, &status, 0);
+	(void)hold(0);
+	(void)pthread_join(other, &found);
+	answer(status, found != NULL);
 }
 
 /* ---- descriptors to another client: one waits at a path, the other sends --------------------------------- */
@@ -532,7 +593,7 @@ static int ordered(char **w, number a, number b)
 	else if (is(w[0], "stream"))
 		KEEP(CALL2("cuStreamCreate", &x, 0), x);
 	else if (is(w[0], "capture"))
-		ANSWER(CALL2("cuStreamBeginCapture_v2", kept[a], 0), 0);
+		ANSWER(CALL2("cuStreamBeginCapture_v2", kept[a], b), 0);
 	else if (is(w[0], "captured"))
 		KEEP(CALL2("cuStreamEndCapture", kept[a], &x), x);
 	else if (is(w[0], "instantiate"))
@@ -586,8 +647,6 @@ static int physical(char **w, number a, number b, number c)
 		answer(send_to(w[2], (int)a), 0);
 	else if (is(w[0], "closefd"))
 		answer(close((int)a), 0);
-	else if (is(w[0], "multicast"))
-		ANSWER(CALL2("cuMulticastCreate", &x, &x), 0);
 	else
 		return 0;
 	return 1;
@@ -622,6 +681,8 @@ static int others(char **w, number a, number b, const char *self)
 		ANSWER(CALL1("cuMemFreeHost", kept[a]), 0);
 	else if (is(w[0], "fork"))
 		in_child(self, 0);
+	else if (is(w[0], "forkmeanwhile"))
+		fork_meanwhile();
 	else if (is(w[0], "exec")) {
 		answer(0, 0); /* what is sent before it has come is lost */
 		(void)fflush(stdout);
@@ -660,15 +721,15 @@ static int others(char **w, number a, number b, const char *self)
 
 static void obey(char *line, const char *self)
 {
-	char *w[8] = { NULL };
+	char *w[12] = { NULL };
 	int n = 0;
 
-	for (char *word = strtok(line, " \n"); word && n < 7; word = strtok(NULL, " \n"))
+	for (char *word = strtok(line, " \n"); word && n < 11; word = strtok(NULL, " \n"))
 		w[n++] = word;
 	number a = n > 1 ? size_of(w[1]) : 0, b = n > 2 ? size_of(w[2]) : 0, c = n > 3 ? size_of(w[3]) : 0;
 
-	if (n && !plain(w, a, b) && !views(w, a) && !ordered(w, a, b) && !physical(w, a, b, c) &&
-	    !others(w, a, b, self))
+	if (n && !client_obey_holders(w) && !plain(w, a, b) && !views(w, a) && !ordered(w, a, b) &&
+	    !physical(w, a, b, c) && !others(w, a, b, self))
 		(void)printf("-1 what is %s?\n", w[0]);
 }
 

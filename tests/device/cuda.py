@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
 from cuda_program import (BUILD, GIB, INVALID, MIB, NO_CONTEXT, NO_MEMORY, OK, REGION, SECOND,  # noqa: E402
-                          UNINITIALIZED, UNSUPPORTED, DeviceGround, Program, hand_over)
+                          UNINITIALIZED, DeviceGround, Program, hand_over)
 from events_client import Client  # noqa: E402
 from real_programs import ROOT, Skip, main, need, test, tests, wait_for  # noqa: E402
 from told_program import ToldProgram  # noqa: E402
@@ -328,6 +328,15 @@ def _(g):
     g.empty(group)
 
 
+@test("a child made while another thread is the first to look something up finds it, too")
+def _(g):
+    group = g.group()
+    p = Program(g, group)
+    assert p.do("forkmeanwhile") == [0, 1]
+    p.end()
+    g.empty(group)
+
+
 @test("captured allocations are charged when they are launched, once")
 def _(g):
     group = g.group("64M")
@@ -409,6 +418,8 @@ def _(g):
     assert p.result("alloc 64M") == NO_MEMORY and (g.current(group), overhead()) == (364 * MIB, 300 * MIB)
     m, n = p.keep("module"), p.keep("module")
     assert (g.current(group), overhead()) == (396 * MIB, 332 * MIB)
+    told = 'memctl_dmem_stat_bytes{group="%s",region="%s",item="context"} %d\n' % (group, REGION, 332 * MIB)
+    assert told in g.do("export", "--once")
     assert p.result("unload %d" % m) == OK and overhead() == 316 * MIB
     other = p.keep("context 0")  # nobody can be asked before
     assert (g.current(group), overhead()) == (680 * MIB, 616 * MIB)
@@ -497,6 +508,19 @@ CRASHES = [  # call, what is done before, what makes the call
     ("cuPointerGetAttribute", ["alloc 16M"], "destroy 0"), ("cuDeviceGetUuid_v2", None, "context 0"),
     ("cuCtxCreate_v2", None, "context 0"), ("cuModuleLoadData", [], "module"), ("cuIpcGetMemHandle", ["alloc 16M"], "share 1 handle"),
     ("cuMemExportToShareableHandle", ["create 16M 0"], "export 1"),
+    ("cuMemMapArrayAsync", ["create 16M 0", "sparse 64 64"], "tiles 2 1 0 0 64 64"),
+    ("cuMemMapArrayAsync_ptsz", ["create 16M 0", "sparse 64 64", "tiles 2 1 0 0 64 64", "drop 1"], "tilesptsz 2 - 0 0 64 64"),
+    ("cuArrayDestroy", ["create 16M 0", "sparse 64 64", "tiles 2 1 0 0 64 64", "drop 1"], "endarray 2"),
+    ("cuMulticastCreate", [], "multicast 16M"),
+    ("cuMulticastBindMem", ["create 16M 0", "multicast 16M", "adddevice 2 0"], "bindmem 2 0 1 0 16M"),
+    ("cuMulticastBindAddr", ["create 16M 0", "range 16M", "map 2 0 16M 1", "multicast 16M", "adddevice 3 0"], "bindaddr 3 0 2 0 16M"),
+    ("cuMulticastUnbind", ["create 16M 0", "multicast 16M", "adddevice 2 0", "bindmem 2 0 1 0 16M", "drop 1"], "unbind 2 0 0 16M"),
+    ("cuMemPoolCreate", [], "poolof 1 0 1 1"), ("cuMemPoolDestroy", ["pool 0", "frompool 16M 1"], "endpool 1"),
+    ("cuMemFreeAsync", ["pool 0", "frompool 16M 1", "endpool 1"], "freeasync 2"),
+    ("cuMemGetDefaultMemPool", [], "standardof 2 0 1"), ("cuGraphAddNode", ["graph"], "anynode 1 16M"),
+    ("cuGraphInstantiateWithParams", ["graph", "anynode 1 16M"], "instantiate2 1 2"),
+    ("cuGreenCtxCreate", None, "green 0"), ("cuGreenCtxDestroy", ["green 0", "greenas 1", "current 2", "alloc 16M"], "endgreen 1"),
+    ("cuCtxFromGreenCtx", ["green 0"], "greenas 1"), ("cuCtxDetach", ["alloc 16M"], "detach 0"),
 ]
 
 
@@ -702,23 +726,6 @@ def _(g):
     g.empty(group)
 
 
-@test("both APIs show the same share; with dmem.view=real, the device")
-def _(g):
-    group = g.group("1G", devices=2, reversed=1)
-    p = Program(g, group).begin()
-    p.keep("alloc 256M")
-    assert p.do("info") == [OK, 768 * MIB, GIB]
-    assert p.do("nvml1 1") == [OK, 768 * MIB, GIB, 256 * MIB]
-    assert p.do("nvml2 1") == [OK, 768 * MIB, GIB, 256 * MIB]
-    assert p.do("total 0") == [OK, GIB]
-    assert p.do("infonull") == [OK, GIB]
-    g.do("set", group, "dmem.view=real")
-    assert p.do("info") == [OK, 8 * GIB - 256 * MIB, 8 * GIB]
-    assert p.do("nvml1 1") == [OK, 8 * GIB - 256 * MIB, 8 * GIB, 256 * MIB]
-    p.end()
-    g.empty(group)
-
-
 @test("a group's share is never more than the device has")
 def _(g):
     group = g.group("100G")
@@ -756,7 +763,11 @@ def _(g):
 BAD = ["alloc 1M", "info", "init", "alloc 1M", "alloc 0", "allocnull 1M", "info", "context 7", "context 0", "alloc 0",
        "allocnull 1M", "alloc 17T", "pitch 0 5", "pitch 5 0", "managed 0", "async 0", "freeraw 4096", "freeraw 0",
        "freeraw 0xffffffffffff", "create 0 0", "create 1 0", "endarray 1", "endmipmap 1", "endhost 1", "array 0 0",
-       "mipmap 16 16 0", "drop 1", "destroy 1", "release 0", "multicast", "infonull", "total 9"]
+       "mipmap 16 16 0", "drop 1", "destroy 1", "release 0", "multicast", "multicast 3M", "infonull", "total 9",
+       "external -1 1M", "buffer 1 1M", "endexternal 1", "mipmapof 1", "tiles 1 1 0 0 1 1", "tail 1 - 0 1", "bindmem 1 0 1 0 2M",
+       "bindaddr 1 0 1 0 2M", "unbind 1 0 0 2M", "adddevice 1 0", "green 9", "greenas 1", "endgreen 1", "detach 1",
+       "poolof 1 9 1", "poolof 7 0 1", "standardof 9 0 1", "exportpool 1", "exportptr 1 none", "importptr 1 none",
+       "anynode 1 1M", "endpool 1"]
 
 
 @test("what a driver refuses, it refuses by itself: before cuInit, without a context, NULL, 0, absurd")
@@ -782,7 +793,12 @@ CALLS = ["cuMemAlloc_v2", "cuMemAlloc", "cuMemAllocPitch_v2", "cuMemAllocManaged
          "cuMipmappedArrayCreate", "cuMipmappedArrayDestroy", "cuMemHostAlloc", "cuMemFreeHost", "cuMemHostRegister_v2",
          "cuMemHostUnregister", "cuIpcGetMemHandle", "cuIpcCloseMemHandle", "cuCtxCreate_v2", "cuCtxDestroy_v2",
          "cuDevicePrimaryCtxRetain", "cuDevicePrimaryCtxRelease_v2", "cuDevicePrimaryCtxReset_v2", "cuModuleLoadData",
-         "cuModuleUnload", "cuMulticastCreate", "cuGraphAddMemAllocNode", "cuGraphExecDestroy", "cuDeviceGraphMemTrim"]
+         "cuModuleUnload", "cuMulticastCreate", "cuGraphAddMemAllocNode", "cuGraphExecDestroy", "cuDeviceGraphMemTrim",
+         "cuMulticastAddDevice", "cuMulticastBindMem", "cuMulticastBindAddr", "cuMulticastUnbind", "cuMemMapArrayAsync",
+         "cuMemMapArrayAsync_ptsz", "cuImportExternalMemory", "cuExternalMemoryGetMappedBuffer",
+         "cuExternalMemoryGetMappedMipmappedArray", "cuDestroyExternalMemory", "cuMemPoolExportToShareableHandle",
+         "cuMemPoolExportPointer", "cuMemPoolImportPointer", "cuMemGetDefaultMemPool", "cuMemGetMemPool", "cuGreenCtxCreate",
+         "cuGreenCtxDestroy", "cuCtxFromGreenCtx", "cuCtxAttach", "cuCtxDetach", "cuGraphAddNode", "cuGraphInstantiateWithParams"]
 
 
 @test("all calls with NULL and 0, before cuInit, without a context, with one, in a forked child: as without us")
@@ -856,17 +872,6 @@ def _(g):
             assert g.current(group) == held, (call, held, g.current(group))
         p.end()
         g.empty(group)
-
-
-@test("what is not charged yet is passed on and shown as partial")
-def _(g):
-    group = g.group("64M")
-    p = Program(g, group).begin()
-    assert "partial" not in g.do("ps", group)
-    assert p.result("multicast") == UNSUPPORTED
-    assert "partial" in g.do("ps", group)
-    p.end()
-    g.empty(group)
 
 
 @test("without a device and a limit of one nothing of this is loaded")

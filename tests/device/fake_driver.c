@@ -2,6 +2,7 @@
 /* The fake driver: counting, lookups, devices, contexts. */
 #include "tests/device/fake.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,6 +117,17 @@ static int choose(const char *base, int version, int per_thread, bool *ret_known
 	return best;
 }
 
+static void note(const char *symbol, int version, uint64_t flags, const char *found)
+{
+	const char *path = getenv("FAKE_CUDA_LOOKUPS");
+	FILE *file = path ? fopen(path, "a") : NULL;
+
+	if (!file)
+		return;
+	(void)fprintf(file, "%s %d %d %s\n", symbol, version, (int)flags, found);
+	(void)fclose(file);
+}
+
 static int look_up(const char *symbol, int version, uint64_t flags, void **ret)
 {
 	bool known = false;
@@ -124,7 +136,25 @@ static int look_up(const char *symbol, int version, uint64_t flags, void **ret)
 	if (call < 0)
 		call = choose(symbol, version, 0, &known);
 	*ret = call < 0 ? NULL : fake_names[call].function;
+	note(symbol, version, flags, call < 0 ? "-" : fake_names[call].name);
 	return call >= 0 ? 0 : known ? 2 : 1;
+}
+
+static _Atomic int is_held, is_waiting;
+
+/* Who is looking something up waits until it is let go; answers whether anybody does. */
+SHOW int fake_cuda_hold(int on);
+SHOW int fake_cuda_hold(int on)
+{
+	is_held = on;
+	return is_waiting;
+}
+
+static void wait_while_held(void)
+{
+	is_waiting = is_held;
+	while (is_held)
+		(void)sched_yield();
 }
 
 SHOW int cuGetProcAddress(const char *symbol, void **function, int version, uint64_t flags);
@@ -132,6 +162,7 @@ SHOW int cuGetProcAddress(const char *symbol, void **function, int version, uint
 {
 	int result = fake_enter(FAKE_cuGetProcAddress, false);
 
+	wait_while_held();
 	fake_state_open();
 	if (result)
 		return result;
@@ -146,6 +177,7 @@ SHOW int cuGetProcAddress_v2(const char *symbol, void **function, int version, u
 	int result = fake_enter(FAKE_cuGetProcAddress_v2, false);
 	int found;
 
+	wait_while_held();
 	fake_state_open();
 	if (result)
 		return result;
@@ -155,6 +187,20 @@ SHOW int cuGetProcAddress_v2(const char *symbol, void **function, int version, u
 	if (status)
 		*status = found;
 	LEAVE(cuGetProcAddress_v2, OK);
+}
+
+/* A runtime asks for tables that we have not, having found all functions that it wants: there it can be looked at. */
+extern void (*fake_cuda_before_tables)(void);
+SHOW void (*fake_cuda_before_tables)(void) = NULL;
+
+SHOW int cuGetExportTable(const void **table, const void *which);
+SHOW int cuGetExportTable(const void **table, const void *which)
+{
+	(void)table, (void)which;
+	if (fake_cuda_before_tables)
+		fake_cuda_before_tables();
+	ENTER(cuGetExportTable)
+	LEAVE(cuGetExportTable, NOT_SUPPORTED);
 }
 
 /* ---- devices --------------------------------------------------------------------------------------------- */
@@ -285,6 +331,8 @@ struct fake_context *fake_current(void)
 {
 	struct fake_context *c = depth ? stack[depth - 1] : NULL;
 
+	if (c && c->is_alive && c->under)
+		c = c->under;
 	return c && c->is_alive ? c : NULL;
 }
 
@@ -347,6 +395,48 @@ SHOW int cuCtxDestroy_v2(struct fake_context *c)
 	LEAVE(cuCtxDestroy_v2, OK);
 }
 
+SHOW int cuCtxAttach(struct fake_context **ret, unsigned flags);
+SHOW int cuCtxAttach(struct fake_context **ret, unsigned flags)
+{
+	ENTER(cuCtxAttach)
+	if (!ret || flags)
+		return INVALID_VALUE;
+	if (!fake_current())
+		return INVALID_CONTEXT;
+	*ret = stack[depth - 1];
+	(*ret)->refs++;
+	LEAVE(cuCtxAttach, OK);
+}
+
+SHOW int cuCtxDetach(struct fake_context *c);
+SHOW int cuCtxDetach(struct fake_context *c)
+{
+	ENTER(cuCtxDetach)
+	if (!c || !fake_current() || stack[depth - 1] != c || c->is_primary)
+		return INVALID_CONTEXT;
+	if (c->refs-- == 0) {
+		finish(c);
+		depth--;
+	}
+	LEAVE(cuCtxDetach, OK);
+}
+
+int fake_primary_retain(int device, struct fake_context **ret)
+{
+	primary[device].is_primary = true;
+	if (!primary[device].is_alive && begin(&primary[device], device))
+		return OUT_OF_MEMORY;
+	primary[device].refs++;
+	*ret = &primary[device];
+	return OK;
+}
+
+void fake_primary_release(int device)
+{
+	if (primary[device].refs && --primary[device].refs == 0)
+		finish(&primary[device]);
+}
+
 SHOW int cuDevicePrimaryCtxRetain(struct fake_context **ret, int device);
 SHOW int cuDevicePrimaryCtxRetain(struct fake_context **ret, int device)
 {
@@ -355,12 +445,7 @@ SHOW int cuDevicePrimaryCtxRetain(struct fake_context **ret, int device)
 		return INVALID_VALUE;
 	if (!fake_is_device(device))
 		return INVALID_DEVICE;
-	primary[device].is_primary = true;
-	if (!primary[device].is_alive && begin(&primary[device], device))
-		return OUT_OF_MEMORY;
-	primary[device].refs++;
-	*ret = &primary[device];
-	LEAVE(cuDevicePrimaryCtxRetain, OK);
+	LEAVE(cuDevicePrimaryCtxRetain, fake_primary_retain(device, ret));
 }
 
 SHOW int cuDevicePrimaryCtxRelease_v2(int device);
@@ -371,8 +456,7 @@ SHOW int cuDevicePrimaryCtxRelease_v2(int device)
 		return INVALID_DEVICE;
 	if (!primary[device].is_alive)
 		return INVALID_CONTEXT;
-	if (primary[device].refs && --primary[device].refs == 0)
-		finish(&primary[device]);
+	fake_primary_release(device);
 	LEAVE(cuDevicePrimaryCtxRelease_v2, OK);
 }
 
@@ -436,7 +520,7 @@ SHOW int cuCtxGetCurrent(struct fake_context **ret)
 	ENTER(cuCtxGetCurrent)
 	if (!ret)
 		return INVALID_VALUE;
-	*ret = fake_current();
+	*ret = fake_current() ? stack[depth - 1] : NULL;
 	LEAVE(cuCtxGetCurrent, OK);
 }
 

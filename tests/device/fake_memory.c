@@ -80,6 +80,20 @@ void fake_block_remove(struct fake_block *b)
 	free(b);
 }
 
+uint64_t fake_block_lower(uint64_t ptr)
+{
+	uint64_t to = (ptr & 0x3fffffff) | 0x40000000;
+	struct fake_block *b, was;
+
+	pthread_mutex_lock(&fake_lock);
+	was = *fake_block_find(ptr);
+	fake_block_remove(fake_block_find(ptr));
+	b = fake_block_add(to, was.size, was.device, was.kind);
+	b->context = was.context;
+	pthread_mutex_unlock(&fake_lock);
+	return to;
+}
+
 /* ---- taking from the device ------------------------------------------------------------------------------ */
 
 static uint64_t blocks(uint64_t bytes)
@@ -130,9 +144,11 @@ static int allocate(uint64_t *ptr, uint64_t size, enum fake_kind kind)
 
 static void end(struct fake_block *b)
 {
-	if (b->serial)
+	if (b->external)
+		fake_external_let(b->external);
+	else if (b->serial)
 		fake_close(b->serial);
-	else if (b->kind != KIND_IPC)
+	else if (b->kind != KIND_IPC && b->kind != KIND_IMPORTED)
 		give(b->device, b->size);
 	fake_block_remove(b);
 }
@@ -146,9 +162,10 @@ static int release(uint64_t ptr)
 		return OK;
 	pthread_mutex_lock(&fake_lock);
 	b = fake_block_find(ptr);
-	if (!b || (b->kind != KIND_PLAIN && b->kind != KIND_MANAGED && b->kind != KIND_POOL)) {
+	if (!b || (b->kind != KIND_PLAIN && b->kind != KIND_MANAGED && b->kind != KIND_POOL &&
+		   b->kind != KIND_EXTERNAL && b->kind != KIND_IMPORTED)) {
 		result = INVALID_VALUE;
-	} else if (b->kind == KIND_POOL) {
+	} else if (b->kind == KIND_POOL || b->kind == KIND_IMPORTED) {
 		result = fake_pool_free(b);
 	} else {
 		end(b);
@@ -173,14 +190,8 @@ SHOW int cuMemAlloc(uint32_t *ptr, unsigned size)
 	ENTER(cuMemAlloc)
 	result = ptr ? allocate(&wide, size, KIND_PLAIN) : INVALID_VALUE;
 	if (!result) {
-		struct fake_block *b;
-
-		pthread_mutex_lock(&fake_lock);
-		b = fake_block_find(wide);
-		fake_block_remove(b);
-		(void)fake_block_add(wide & 0x7fffffff, size, fake_current()->device, KIND_PLAIN);
-		pthread_mutex_unlock(&fake_lock);
-		*ptr = (uint32_t)(wide & 0x7fffffff);
+		wide = fake_block_lower(wide);
+		*ptr = (uint32_t)wide;
 	}
 	LEAVE(cuMemAlloc, result);
 }
@@ -248,7 +259,7 @@ SHOW int cuPointerGetAttribute(void *data, int attribute, uint64_t ptr)
 	else if (attribute == 1)
 		*(void **)data = b->context;
 	else if (attribute == 2)
-		*(unsigned *)data = 2;
+		*(unsigned *)data = b->device < 0 ? 1 : 2;
 	else if (attribute == 8)
 		*(unsigned *)data = b->kind == KIND_MANAGED;
 	else if (attribute == 9)
@@ -264,16 +275,7 @@ SHOW int cuPointerGetAttribute(void *data, int attribute, uint64_t ptr)
 /* ---- arrays ---------------------------------------------------------------------------------------------- */
 
 #define TILE 65536u
-#define ARRAY_MAGIC 0x41525259u
-
-struct array {
-	unsigned magic;
-	struct array *next;
-	struct fake_context *context;
-	uint64_t size;
-};
-
-static struct array *arrays;
+static struct fake_array *arrays;
 
 struct description2 {
 	size_t width, height;
@@ -314,10 +316,20 @@ static uint64_t array_size(const struct description3 *d, unsigned levels)
 	return sum;
 }
 
-static int make_array(struct array **ret, const struct description3 *d, unsigned levels)
+struct fake_array *fake_array_add(struct fake_context *context)
+{
+	struct fake_array *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		abort();
+	*a = (struct fake_array){ .magic = ARRAY_MAGIC, .next = arrays, .context = context };
+	return arrays = a;
+}
+
+static int make_array(struct fake_array **ret, const struct description3 *d, unsigned levels, bool is_mipmap)
 {
 	struct fake_context *c = fake_current();
-	struct array *a;
+	struct fake_array *a;
 
 	if (!c)
 		return INVALID_CONTEXT;
@@ -325,65 +337,82 @@ static int make_array(struct array **ret, const struct description3 *d, unsigned
 		return INVALID_VALUE;
 	if (!fake_take(fake_visible(c->device), array_size(d, levels)))
 		return OUT_OF_MEMORY;
-	a = calloc(1, sizeof(*a));
-	if (!a)
-		abort();
-	*a = (struct array){ .magic = ARRAY_MAGIC, .next = arrays, .context = c, .size = array_size(d, levels) };
-	arrays = *ret = a;
+	*ret = a = fake_array_add(c);
+	a->size = array_size(d, levels);
+	a->element = element(d->format, d->channels);
+	a->width = one(d->width);
+	a->height = one(d->height);
+	a->depth = one(d->depth);
+	a->levels = levels;
+	a->flags = d->flags;
+	a->is_mipmap = is_mipmap;
 	return OK;
 }
 
-static void end_array(struct array *a)
+static void end_array(struct fake_array *a)
 {
-	struct array **at = &arrays;
+	struct fake_array **at = &arrays;
 
 	while (*at != a)
 		at = &(*at)->next;
 	*at = a->next;
-	fake_give(fake_visible(a->context->device), a->size);
+	fake_sparse_end(a);
+	if (a->external)
+		fake_external_let(a->external);
+	else
+		fake_give(fake_visible(a->context->device), a->size);
 	a->magic = 0;
 	free(a);
 }
 
-SHOW int cuArrayCreate_v2(struct array **ret, const struct description2 *d);
-SHOW int cuArrayCreate_v2(struct array **ret, const struct description2 *d)
+static bool is_array(const struct fake_array *of)
+{
+	const struct fake_array *a = arrays;
+
+	while (a && a != of)
+		a = a->next;
+	return a;
+}
+
+SHOW int cuArrayCreate_v2(struct fake_array **ret, const struct description2 *d);
+SHOW int cuArrayCreate_v2(struct fake_array **ret, const struct description2 *d)
 {
 	ENTER(cuArrayCreate_v2)
 	if (!ret || !d)
 		return INVALID_VALUE;
 	const struct description3 deep = { d->width, d->height, 0, d->format, d->channels, 0 };
-	LEAVE(cuArrayCreate_v2, make_array(ret, &deep, 1));
+	LEAVE(cuArrayCreate_v2, make_array(ret, &deep, 1, false));
 }
 
-SHOW int cuArray3DCreate_v2(struct array **ret, const struct description3 *d);
-SHOW int cuArray3DCreate_v2(struct array **ret, const struct description3 *d)
+SHOW int cuArray3DCreate_v2(struct fake_array **ret, const struct description3 *d);
+SHOW int cuArray3DCreate_v2(struct fake_array **ret, const struct description3 *d)
 {
 	ENTER(cuArray3DCreate_v2)
-	LEAVE(cuArray3DCreate_v2, ret && d ? make_array(ret, d, 1) : INVALID_VALUE);
+	LEAVE(cuArray3DCreate_v2, ret && d ? make_array(ret, d, 1, false) : INVALID_VALUE);
 }
 
-SHOW int cuMipmappedArrayCreate(struct array **ret, const struct description3 *d, unsigned levels);
-SHOW int cuMipmappedArrayCreate(struct array **ret, const struct description3 *d, unsigned levels)
+SHOW int cuMipmappedArrayCreate(struct fake_array **ret, const struct description3 *d, unsigned levels);
+SHOW int cuMipmappedArrayCreate(struct fake_array **ret, const struct description3 *d, unsigned levels)
 {
 	ENTER(cuMipmappedArrayCreate)
-	LEAVE(cuMipmappedArrayCreate, ret && d ? make_array(ret, d, levels) : INVALID_VALUE);
+	LEAVE(cuMipmappedArrayCreate, ret && d ? make_array(ret, d, levels, true) : INVALID_VALUE);
 }
 
-SHOW int cuArrayDestroy(struct array *a);
-SHOW int cuArrayDestroy(struct array *a)
+SHOW int cuArrayDestroy(struct fake_array *a);
+SHOW int cuArrayDestroy(struct fake_array *a)
 {
 	ENTER(cuArrayDestroy)
-	if (!a || a->magic != ARRAY_MAGIC)
+	if (!is_array(a))
 		return INVALID_HANDLE;
 	end_array(a);
 	LEAVE(cuArrayDestroy, OK);
 }
 
-SHOW int cuMipmappedArrayDestroy(struct array *a);
-SHOW int cuMipmappedArrayDestroy(struct array *a)
+SHOW int cuMipmappedArrayDestroy(struct fake_array *a);
+SHOW int cuMipmappedArrayDestroy(struct fake_array *a)
 {
 	ENTER(cuMipmappedArrayDestroy)
-	if (!a || a->magic != ARRAY_MAGIC)
+	if (!is_array(a))
 		return INVALID_HANDLE;
 	end_array(a);
 	LEAVE(cuMipmappedArrayDestroy, OK);
@@ -394,8 +423,8 @@ struct requirements {
 	unsigned reserved[4];
 };
 
-SHOW int cuArrayGetMemoryRequirements(struct requirements *r, struct array *a, int device);
-SHOW int cuArrayGetMemoryRequirements(struct requirements *r, struct array *a, int device)
+SHOW int cuArrayGetMemoryRequirements(struct requirements *r, struct fake_array *a, int device);
+SHOW int cuArrayGetMemoryRequirements(struct requirements *r, struct fake_array *a, int device)
 {
 	ENTER(cuArrayGetMemoryRequirements)
 	(void)device;
@@ -403,8 +432,8 @@ SHOW int cuArrayGetMemoryRequirements(struct requirements *r, struct array *a, i
 	LEAVE(cuArrayGetMemoryRequirements, OK);
 }
 
-SHOW int cuMipmappedArrayGetMemoryRequirements(struct requirements *r, struct array *a, int device);
-SHOW int cuMipmappedArrayGetMemoryRequirements(struct requirements *r, struct array *a, int device)
+SHOW int cuMipmappedArrayGetMemoryRequirements(struct requirements *r, struct fake_array *a, int device);
+SHOW int cuMipmappedArrayGetMemoryRequirements(struct requirements *r, struct fake_array *a, int device)
 {
 	ENTER(cuMipmappedArrayGetMemoryRequirements)
 	(void)device;
@@ -419,15 +448,16 @@ void fake_memory_end(struct fake_context *context)
 	for (unsigned i = 0; i < BUCKETS; i++)
 		for (struct fake_block *b = bucket[i], *next; b; b = next) {
 			next = b->next;
-			if (b->context == context &&
-			    (b->kind == KIND_PLAIN || b->kind == KIND_MANAGED || b->kind == KIND_IPC))
+			if (b->context == context && (b->kind == KIND_PLAIN || b->kind == KIND_MANAGED ||
+						      b->kind == KIND_IPC || b->kind == KIND_EXTERNAL))
 				end(b);
 		}
-	for (struct array *a = arrays, *next; a; a = next) {
+	for (struct fake_array *a = arrays, *next; a; a = next) {
 		next = a->next;
 		if (a->context == context)
 			end_array(a);
 	}
+	fake_external_end(context);
 }
 
 /* ---- pinned host memory ---------------------------------------------------------------------------------- */

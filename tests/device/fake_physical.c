@@ -10,6 +10,8 @@ struct location {
 	int type, id;
 };
 
+#define PART_OF_DEVICE 5 /* the device's number is the first byte, the part's the second */
+
 struct properties {
 	int type, handle_types;
 	struct location location;
@@ -22,7 +24,9 @@ struct physical {
 	uint64_t size;
 	int device; /* -1: the host's */
 	int handles, maps;
-	uint64_t serial; /* shared with other processes; 0: not */
+	uint64_t serial;   /* shared with other processes; 0: not */
+	bool is_multicast; /* an object, no memory */
+	unsigned devices;  /* of it, that are still to be added */
 };
 
 #define MAGIC 0x70687973ull
@@ -46,12 +50,58 @@ static void drop_if_unused(struct physical *p)
 {
 	if (p->handles || p->maps)
 		return;
-	if (p->serial)
+	if (p->is_multicast)
+		fake_multicast_end((uintptr_t)p);
+	else if (p->serial)
 		fake_close(p->serial);
 	else if (p->device >= 0)
 		fake_give(fake_visible(p->device), p->size);
 	p->magic = 0; /* the record stays: a stale handle is found out */
 }
+
+/* ---- what else keeps it ---------------------------------------------------------------------------------- */
+
+bool fake_physical_hold(uint64_t handle)
+{
+	struct physical *p = find(handle);
+
+	if (!p || (!p->handles && !p->maps))
+		return false;
+	p->maps++;
+	return true;
+}
+
+void fake_physical_let(uint64_t handle)
+{
+	struct physical *p = find(handle);
+
+	p->maps--;
+	drop_if_unused(p);
+}
+
+uint64_t fake_physical_size(uint64_t handle)
+{
+	struct physical *p = find(handle);
+
+	return p && !p->is_multicast ? p->size : 0;
+}
+
+int fake_physical_device(uint64_t handle)
+{
+	return find(handle)->device;
+}
+
+unsigned *fake_multicast_devices(uint64_t handle, uint64_t *size)
+{
+	struct physical *p = find(handle);
+
+	if (!p || !p->is_multicast)
+		return NULL;
+	*size = p->size;
+	return &p->devices;
+}
+
+/* ---- making it ------------------------------------------------------------------------------------------- */
 
 static struct physical *add(uint64_t size, int device, uint64_t serial)
 {
@@ -63,11 +113,35 @@ static struct physical *add(uint64_t size, int device, uint64_t serial)
 	return p;
 }
 
+uint64_t fake_multicast_add(uint64_t size, unsigned devices)
+{
+	struct physical *p = add(size, -1, 0);
+
+	p->is_multicast = true;
+	p->devices = devices;
+	return (uintptr_t)p;
+}
+
+SHOW int cuMemGetAllocationPropertiesFromHandle(struct properties *ret, uint64_t handle);
+SHOW int cuMemGetAllocationPropertiesFromHandle(struct properties *ret, uint64_t handle)
+{
+	struct physical *p;
+
+	ENTER(cuMemGetAllocationPropertiesFromHandle)
+	p = find(handle);
+	if (!ret || !p)
+		return INVALID_VALUE;
+	*ret = (struct properties){ .type = 1, .location = { p->device < 0 ? 2 : 1, p->device < 0 ? 0 : p->device } };
+	LEAVE(cuMemGetAllocationPropertiesFromHandle, OK);
+}
+
 SHOW int cuMemGetAllocationGranularity(size_t *grain, const struct properties *like, int option);
 SHOW int cuMemGetAllocationGranularity(size_t *grain, const struct properties *like, int option)
 {
 	ENTER(cuMemGetAllocationGranularity)
-	(void)like, (void)option;
+	(void)option;
+	if (!grain || !like || like->location.type > PART_OF_DEVICE)
+		return INVALID_VALUE;
 	*grain = FAKE_BLOCK;
 	LEAVE(cuMemGetAllocationGranularity, OK);
 }
@@ -78,9 +152,12 @@ SHOW int cuMemCreate(uint64_t *handle, size_t size, const struct properties *lik
 	int device;
 
 	ENTER(cuMemCreate)
-	if (!handle || !like || !size || size % FAKE_BLOCK || flags || like->type != 1)
+	if (!handle || !like || !size || size % FAKE_BLOCK || flags || like->type != 1 ||
+	    like->location.type > PART_OF_DEVICE)
 		return INVALID_VALUE;
-	device = like->location.type == 1 ? like->location.id : -1;
+	device = like->location.type == 1		 ? like->location.id
+		 : like->location.type == PART_OF_DEVICE ? like->location.id & 0xff
+							 : -1;
 	if (device >= 0 && !fake_is_device(device))
 		return INVALID_DEVICE;
 	if (device >= 0 && !fake_take(fake_visible(device), size))
@@ -191,13 +268,30 @@ SHOW int cuMemSetAccess(uint64_t ptr, size_t size, const void *access, size_t n)
 	LEAVE(cuMemSetAccess, mapping_at(ptr) ? OK : INVALID_VALUE);
 }
 
+/* That which lies there, wherever in it. */
+static struct mapping *mapping_around(uint64_t ptr)
+{
+	struct mapping *m = mappings;
+
+	while (m && (ptr < m->ptr || ptr - m->ptr >= m->size))
+		m = m->next;
+	return m;
+}
+
+uint64_t fake_physical_at(uint64_t ptr)
+{
+	struct mapping *m = mapping_around(ptr);
+
+	return m ? (uintptr_t)m->of : 0;
+}
+
 SHOW int cuMemRetainAllocationHandle(uint64_t *handle, void *addr);
 SHOW int cuMemRetainAllocationHandle(uint64_t *handle, void *addr)
 {
 	struct mapping *m;
 
 	ENTER(cuMemRetainAllocationHandle)
-	m = mapping_at((uintptr_t)addr);
+	m = mapping_around((uintptr_t)addr);
 	if (!handle || !m)
 		return INVALID_VALUE;
 	m->of->handles++;
@@ -205,17 +299,11 @@ SHOW int cuMemRetainAllocationHandle(uint64_t *handle, void *addr)
 	LEAVE(cuMemRetainAllocationHandle, OK);
 }
 
-/* What goes through a descriptor. */
-struct exported {
-	int32_t pid, device;
-	uint64_t size, handle, serial;
-};
-
 SHOW int cuMemExportToShareableHandle(void *shareable, uint64_t handle, int type, unsigned long long flags);
 SHOW int cuMemExportToShareableHandle(void *shareable, uint64_t handle, int type, unsigned long long flags)
 {
 	struct physical *p;
-	struct exported e;
+	struct fake_exported e;
 	int fd;
 
 	ENTER(cuMemExportToShareableHandle)
@@ -224,9 +312,12 @@ SHOW int cuMemExportToShareableHandle(void *shareable, uint64_t handle, int type
 		return INVALID_VALUE;
 	if (!p->serial && p->device >= 0)
 		p->serial = fake_lend(fake_visible(p->device), p->size);
-	e = (struct exported){
-		.pid = getpid(), .device = p->device, .size = p->size, .handle = handle, .serial = p->serial
-	};
+	e = (struct fake_exported){ .pid = getpid(),
+				    .device = p->device,
+				    .size = p->size,
+				    .handle = handle,
+				    .serial = p->serial,
+				    .is_multicast = p->is_multicast ? p->devices + 1 : 0 };
 	fd = memfd_create("fake-cuda", 0);
 	if (fd < 0 || write(fd, &e, sizeof(e)) != sizeof(e))
 		return OUT_OF_MEMORY;
@@ -237,7 +328,7 @@ SHOW int cuMemExportToShareableHandle(void *shareable, uint64_t handle, int type
 SHOW int cuMemImportFromShareableHandle(uint64_t *handle, void *shareable, int type);
 SHOW int cuMemImportFromShareableHandle(uint64_t *handle, void *shareable, int type)
 {
-	struct exported e;
+	struct fake_exported e;
 	struct physical *p;
 
 	ENTER(cuMemImportFromShareableHandle)
@@ -246,8 +337,11 @@ SHOW int cuMemImportFromShareableHandle(uint64_t *handle, void *shareable, int t
 	p = e.pid == getpid() ? find(e.handle) : NULL;
 	if (p) {
 		p->handles++;
+	} else if (e.is_multicast) {
+		p = find(fake_multicast_add(e.size, e.is_multicast - 1));
 	} else {
-		fake_open(e.serial, fake_visible(e.device), e.size);
+		if (e.serial)
+			fake_open(e.serial, fake_visible(e.device), e.size);
 		p = add(e.size, e.device, e.serial);
 	}
 	*handle = (uintptr_t)p;

@@ -51,6 +51,7 @@ void fake_state_open(void)
 		.context = number("FAKE_CUDA_CONTEXT", 0),
 		.module = number("FAKE_CUDA_MODULE", 0),
 		.reversed = number("FAKE_CUDA_REVERSED", 0) != 0,
+		.mig = number("FAKE_CUDA_MIG", 0) != 0,
 	};
 	fake_shared = map_state();
 }
@@ -286,5 +287,5 @@ void fake_uuid(int device, unsigned char uuid[16])
 
 void fake_address(int device, char *text, size_t size)
 {
-	(void)snprintf(text, size, "0000:%02X:00.0", device + 1);
+	(void)snprintf(text, size, "0000:%02X:00.0", fake_settings.mig ? 1 : device + 1);
 }

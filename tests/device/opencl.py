@@ -8,7 +8,8 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
-from real_programs import DEADLINE, Ground, Skip, compile_c, main, need, test, wait_for  # noqa: E402
+from real_programs import DEADLINE, Ground, Skip, compile_c, leave_room, listens, main  # noqa: E402
+from real_programs import need, test, wait_for  # noqa: E402
 from told_program import ToldProgram  # noqa: E402
 
 KIB = 1 << 10
@@ -137,6 +138,49 @@ for way in WAYS:
         p.number("buffer %d" % (64 * MIB))
         assert g.current(group, "dmem.peak") == 64 * MIB
         p.end()  # with what it has
+        g.empty(group)
+
+
+@test("a driver that has no more: its own error, or another try when a shrinker has given some back")
+def _(g):
+    for error in (4, 5, 6):  # on a CPU the host's memory is the device's, too
+        group = g.group()
+        p = Program(g, group)
+        p.number("buffer %d" % MIB), p.number("buffer %d" % MIB)
+        for line, result in ("buffer", -error), ("noerr", -1):
+            p.do("fail %d" % error)
+            assert p.result("%s %d" % (line, MIB)) == result and g.current(group) == 2 * MIB
+        assert p.result("shrink") == OK
+        listens(p.do("pid")[1])
+        p.do("fail %d" % 61)  # a wrong size is not for want of memory
+        assert p.result("buffer %d" % MIB) == -61 and g.current(group) == 2 * MIB
+        for line in "buffer", "noerr":
+            p.do("fail %d" % error)
+            assert p.result("%s %d" % (line, MIB)) == OK and g.current(group) == 2 * MIB
+        p.end()
+        g.empty(group)
+
+
+@test("the same of a driver that really has no more")
+def _(g):
+    group = g.group()
+    p = Program(g, group)
+    leave_room(p.do("pid")[1], 1536 * MIB)
+    for line, refused in ("svm %d" % (1024 * MIB), -1), ("buffer %d %d" % (1024 * MIB, 1 | ALLOC_HOST), -6):
+        at = p.number(line)
+        assert p.result(line) == refused and g.current(group) == 1024 * MIB
+        assert p.result(("svmfree %d" if refused == -1 else "release %d") % at) == OK
+    p.end()
+    g.empty(group)
+    for line in "svm %d" % (1024 * MIB), "buffer %d %d" % (1024 * MIB, 1 | ALLOC_HOST):
+        p = Program(g, group := g.group())
+        leave_room(p.do("pid")[1], 1536 * MIB)
+        p.number("buffer %d %d" % (1024 * MIB, 1 | ALLOC_HOST))
+        assert p.result("shrink") == OK
+        listens(p.do("pid")[1])
+        p.number(line)
+        assert g.current(group) == 1024 * MIB
+        p.end()
         g.empty(group)
 
 

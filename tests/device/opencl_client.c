@@ -2,15 +2,19 @@
 /* A program that uses OpenCL as it is told, line by line, by a loader that it has found in one of
  * several ways. It answers each line with "result number". */
 #include "device/opencl_abi.h"
+#include "tests/device/shrinks.h"
 
 #include <dlfcn.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define CREATE_BUFFER_PLACE 14
 
 #define CALLS(X) \
 	X(clGetPlatformIDs, int, (unsigned, cl_handle *, unsigned *)) \
@@ -213,6 +217,44 @@ static void on_child(void)
 	answer(status, 0);
 }
 
+static uint64_t shrink(void *arg, uint64_t bytes)
+{
+	static unsigned given;
+
+	(void)arg;
+	return given < n_kept && p_clReleaseMemObject(kept[given++]) == 0 ? bytes : 0;
+}
+
+/* The driver's next clCreateBuffer says so, in the table that its objects name to the loader. */
+static int error_at_next;
+static void *(*create)(void *, uint64_t, size_t, void *, int *);
+
+static void *fail_once(void *of, uint64_t flags, size_t size, void *host, int *err)
+{
+	int error = error_at_next;
+
+	error_at_next = 0;
+	if (!error)
+		return create(of, flags, size, host, err);
+	if (err)
+		*err = error;
+	return NULL;
+}
+
+static void fail_next(int error)
+{
+	void **at = *(void ***)context + CREATE_BUFFER_PLACE;
+	uintptr_t page = (uintptr_t)at & ~4095ul;
+
+	error_at_next = error;
+	if (create)
+		return;
+	if (mprotect((void *)page, 8192, PROT_READ | PROT_WRITE)) /* NOLINT: an address */
+		abort();
+	*(void **)&create = *at;
+	*(void **)at = (void *)fail_once;
+}
+
 static void obey(const char *word, const uint64_t *n)
 {
 	struct {
@@ -258,6 +300,14 @@ static void obey(const char *word, const uint64_t *n)
 		err = bad(n[0]);
 	} else if (strcmp(word, "pairs") == 0) {
 		number = (uint64_t)pairs(n[0], n[1]);
+	} else if (strcmp(word, "fail") == 0) { /* with the error, less its sign */
+		fail_next(-(int)n[0]);
+	} else if (strcmp(word, "shrink") == 0) { /* the first ones first */
+		err = shrinks_by(shrink);
+	} else if (strcmp(word, "noerr") == 0) { /* who wants to know no more than whether there is one */
+		at = p_clCreateBuffer(context, 1, n[0], NULL, NULL);
+		err = at ? 0 : -1;
+		number = keep(at);
 	} else if (strcmp(word, "pid") == 0) {
 		number = (uint64_t)getpid();
 	} else if (strcmp(word, "race") == 0) {

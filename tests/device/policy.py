@@ -12,31 +12,14 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
 from cuda_program import GIB, MIB, NO_MEMORY, OK, REGION, DeviceGround, Program  # noqa: E402
 from events_client import Client  # noqa: E402
-from real_programs import DEADLINE, main, test, wait_for  # noqa: E402
-
-
-def tasks(pid):
-    """Name and state of each thread."""
-    found = []
-    for task in os.listdir("/proc/%d/task" % pid):
-        try:
-            with open("/proc/%d/task/%s/stat" % (pid, task)) as f:
-                name, rest = f.read().split("(", 1)[1].rsplit(") ", 1)
-                found.append((name, rest[0]))
-        except FileNotFoundError:
-            pass
-    return found
-
-
-def listens(pid):
-    wait_for("its helper listens", lambda: ("memctl", "S") in tasks(pid))
+from real_programs import DEADLINE, listens, main, tasks, test, wait_for  # noqa: E402
 
 
 class Keeper(Program):
     """Its driver keeps so much in a pool, and nothing of it is used."""
 
-    def __init__(self, g, group, size, is_primary=False):
-        super().__init__(g, group)
+    def __init__(self, g, group, size, is_primary=False, is_heard=True, **how):
+        super().__init__(g, group, **how)
         if is_primary:  # as the runtime does
             assert self.result("init") == OK
             assert self.result("current %d" % self.keep("retain 0")) == OK
@@ -45,7 +28,8 @@ class Keeper(Program):
         assert self.result("threshold %d 100G" % self.keep("standard 0")) == OK
         self.fill(size)
         self.pid = self.do("pid")[1]
-        listens(self.pid)
+        if is_heard:
+            listens(self.pid)
 
     def fill(self, size):
         at = self.keep("async %s" % size)
@@ -211,20 +195,68 @@ def _(g):
             g.do("set", "/", "dmem.max=all max")
 
 
-@test("a device that is full, without any limit: others are asked, as far as nothing protects them")
-def _(g):
-    for way in ("alloc 128M", "managed 128M", "create 128M 0"):
+def launchable(p):
+    graph = p.keep("graph")
+    assert p.result("node %d 128M" % graph) == OK
+    return "launch %d" % p.keep("instantiate %d" % graph)
+
+
+FULL = {  # what is called, with what; how much it is
+    "cuMemAlloc": (lambda p: "alloc 128M", 128), "cuMemAllocManaged": (lambda p: "managed 128M", 128),
+    "cuMemAllocPitch": (lambda p: "pitch 1M 128", 128), "cuMemCreate": (lambda p: "create 128M 0", 128),
+    "cuArrayCreate": (lambda p: "array 2048 4096", 128), "cuArray3DCreate": (lambda p: "array3 1024 1024 8", 128),
+    "cuMipmappedArrayCreate": (lambda p: "mipmap 2048 2048 2", 80),
+    "cuMemAllocAsync": (lambda p: "async 128M", 128), "cuMemAllocAsync_ptsz": (lambda p: "asyncptsz 128M", 128),
+    "cuMemAllocFromPoolAsync": (lambda p: "frompool 128M %d" % p.keep("pool 0"), 128),
+    "cuGraphLaunch": (launchable, 128)}
+
+
+for call in FULL:
+    @test("a device that is full, without any limit, for %s: others are asked, as far as nothing protects them" % call)
+    def _(g, call=call):
         with groups(g, "max", "a", "b", memory=256 * MIB) as (top, a, b):
             Keeper(g, a, "200M")
             g.do("set", top, "dmem.min=all 200M")
             g.do("set", a, "dmem.min=all 200M")
             p = Program(g, b).begin()
-            assert p.result(way) == NO_MEMORY and g.current(a) == 200 * MIB and g.current(b) == 0
+            line, size = FULL[call][0](p), FULL[call][1]
+            assert p.result(line) == NO_MEMORY and g.current(a) == 200 * MIB and g.current(b) == 0
             g.do("set", top, "dmem.min=all 0", "dmem.low=all 200M")
             g.do("set", a, "dmem.min=all 0", "dmem.low=all 200M")
-            p.keep(way)
-            assert g.current(a) == 0 and g.current(b) == 128 * MIB and event(g, a, "low") == 1
-            assert p.result("alloc 200M") == NO_MEMORY and g.current(b) == 128 * MIB
+            assert p.result(line) == OK
+            assert g.current(a) == 0 and g.current(b) == size * MIB and event(g, a, "low") == 1
+            assert p.result("alloc 200M") == NO_MEMORY and g.current(b) == size * MIB
+
+
+@test("a device that is full: room for what a driver takes for a context, and for a module")
+def _(g):
+    with groups(g, "max", "a", "b", memory=256 * MIB, context=50 * MIB, module=50 * MIB) as (top, a, b):
+        keeper = Keeper(g, a, "190M")
+        p = Program(g, b).begin()
+        keeper.fill("110M")
+        assert p.result("module") == OK
+        assert p.result("alloc 110M") == NO_MEMORY
+
+
+@test("a device that is full: a program's own shrinkers are asked, and told of what")
+def _(g):
+    with groups(g, "max", "a", memory=256 * MIB) as (_, a):
+        s = Shrinker(g, a, 200)
+        assert s.take(128) == OK
+        assert s.do("told") == REGION
+        assert g.current(a) == 128 * MIB
+
+
+@test("for what the device never has nobody is asked")
+def _(g):
+    with groups(g, "max", "a", "b", memory=256 * MIB) as (_, a, b):
+        Keeper(g, a, "100M")
+        p = Program(g, b).begin()
+        for line in "alloc 9G", "async 9G":  # the region is known to have 8 GiB, from other tests' drivers
+            assert p.result(line) == NO_MEMORY
+        assert g.current(a) == 100 * MIB
+        p.keep("alloc 256M")
+        assert g.current(a) == 0
 
 
 @test("a device that is full: little that is given back counts, too, and what a program's own driver keeps")
@@ -256,40 +288,118 @@ def _(g):
         assert g.current(a) == 0
 
 
-@test("a program's shrinkers are asked for memory of a device, its own and other members'")
-def _(g):
-    script = g.write("shrinks.py", """
+class Shrinker:
+    """A program that holds so much of a device, and gives it back when it is asked."""
+
+    SCRIPT = """
 import ctypes, sys
-cuda = ctypes.CDLL("libcuda.so.1")
-context, at = ctypes.c_void_p(), ctypes.c_uint64()
-assert cuda.cuInit(0) == 0 and cuda.cuCtxCreate_v2(ctypes.byref(context), 0, 0) == 0
+cuda, memctl = ctypes.CDLL("libcuda.so.1"), ctypes.CDLL("%s/memctl/.libs/libmemctl.so")
+context, at, told = ctypes.c_void_p(), ctypes.c_uint64(), set()
 take = lambda n: cuda.cuMemAlloc_v2(ctypes.byref(at), ctypes.c_size_t(n << 20))
-SHRINK = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64)
-class Cooperate(ctypes.Structure):
-    _fields_ = [("version", ctypes.c_uint32), ("usage", ctypes.c_void_p),
-                ("register", ctypes.CFUNCTYPE(ctypes.c_int, SHRINK, ctypes.c_void_p))]
-@SHRINK
+memctl.memctl_shrinking.restype = ctypes.c_char_p
+@ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64)
 def shrink(arg, wanted):
+    told.add(memctl.memctl_shrinking().decode())
+    if memctl.memctl_shrinking() == b"memory":
+        return 0
     cuda.cuCtxSetCurrent(context)
-    return 200 << 20 if at.value and cuda.cuMemFree_v2(at) == 0 else 0
-assert take(200) == 0
-assert Cooperate.in_dll(ctypes.CDLL(None), "memctl_cooperate").register(shrink, None) == 0
+    return wanted if at.value and cuda.cuMemFree_v2(at) == 0 else 0
+assert cuda.cuInit(0) == 0 and cuda.cuCtxCreate_v2(ctypes.byref(context), 0, 0) == 0
+assert take(int(sys.argv[1])) == 0 and memctl.memctl_shrinker_register(shrink, None) == 0
+assert memctl.memctl_shrinking() is None
 print("ready", flush=True)
 for line in sys.stdin:
-    print(take(int(line)), flush=True)
-""")
+    print(" ".join(sorted(told)) if line == "told\\n" else take(int(line)), flush=True)
+""" % os.environ["MEMCTL_BUILD"]
+
+    def __init__(self, g, group, size):
+        script = g.write("shrinker.py", self.SCRIPT)
+        self.process = g.start([g.memctl, "run", "-g", group, "--", sys.executable, script, "%d" % size], g.device_env,
+                               space=None)
+        assert self.process.stdout.readline() == "ready\n", self.process.stderr.read()
+        listens(int(g.do("ps", group).splitlines()[1].split()[0]))
+
+    def do(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().rstrip("\n")
+
+    def take(self, size):
+        return int(self.do("%d" % size))
+
+
+@test("a program's shrinkers are asked for memory of a device, its own and other members'")
+def _(g):
     with groups(g, "256M", "a", "b") as (_, a, b):
-        s = g.start([g.memctl, "run", "-g", a, "--", sys.executable, script], g.device_env, space=None)
-        assert s.stdout.readline() == "ready\n", s.stderr.read()
-        listens(int(g.do("ps", a).splitlines()[1].split()[0]))
+        s = Shrinker(g, a, 200)
         p = Program(g, b).begin()
         at = p.keep("alloc 128M")
         assert g.current(a) == 0
         assert p.result("free %d" % at) == OK
-        s.stdin.write("200\n150\n")  # the second one needs what the first one has
-        s.stdin.flush()
-        assert s.stdout.readline() == "0\n" and s.stdout.readline() == "0\n"
+        assert s.take(200) == OK and s.take(150) == OK  # the second one needs what the first one has
         assert g.current(a) == 150 * MIB
+
+
+@test("a program's shrinkers are told which memory is short, the host's or a device's")
+def _(g):
+    with groups(g, "256M", "a", "b") as (_, a, b):
+        s = Shrinker(g, a, 200)
+        assert s.do("told") == ""
+        with contextlib.suppress(AssertionError):  # it gives less
+            g.do("reclaim", a, "64M")
+        assert s.do("told") == "memory" and g.current(a) == 200 * MIB
+        p = Program(g, b).begin()
+        p.keep("alloc 128M")
+        assert s.do("told") == REGION + " memory" and g.current(a) == 0
+
+
+# ---- who does not listen, and whose driver is far ------------------------------------------------------------------
+
+@test("a member without a helper gives at its next call about a pool")
+def _(g):
+    with groups(g, "256M", "a", "b") as (top, a, b):
+        g.do("set", top, "memory.oom.policy=wait")
+        keeper = Keeper(g, a, "200M", is_heard=False, env={"MEMCTL_HELPER": "off"})
+        p = Program(g, b).begin()
+        p.say("alloc 128M")
+        wait_for("it waits", lambda: stalled(g, b) > 0)
+        assert is_silent(p) and g.current(a) == 200 * MIB
+        assert keeper.result("sync") == OK
+        assert p.answer()[0] == OK and g.current(a) == 0
+        keeper.fill("100M")
+        g.do("set", top, "dmem.max=all 200M")
+        assert g.current(a) == 100 * MIB
+        used = keeper.keep("async 8M")
+        assert g.current(a) == 8 * MIB
+        assert keeper.result("freeasync %d" % used) == OK
+
+
+@test("a member whose driver lies in another link namespace gives as others do")
+def _(g):
+    with groups(g, "256M", "a", "b") as (_, a, b):
+        Keeper(g, a, "200M", how="dlmopen")
+        p = Program(g, b).begin()
+        p.keep("alloc 128M")
+        assert g.current(a) == 0
+
+
+# ---- what is captured ---------------------------------------------------------------------------------------------
+
+@test("a capture stays whole whatever is asked of pools meanwhile: by its program, and by us for others")
+def _(g):
+    for mode in (0, 1, 2):
+        with groups(g, "256M", "a", "b") as (_, a, b):
+            keeper = Keeper(g, a, "200M")
+            stream, other = keeper.keep("stream"), keeper.keep("stream")
+            assert keeper.result("capture %d %d" % (stream, mode)) == OK
+            keeper.keep("async 64M %d" % stream)
+            keeper.keep("async 8M %d" % other)
+            p = Program(g, b).begin()
+            p.keep("alloc 128M")
+            assert g.current(a) == 8 * MIB
+            keeper.keep("async 120M %d" % other)
+            assert keeper.result("async 8M %d" % other) == NO_MEMORY
+            assert keeper.result("captured %d" % stream) == OK
 
 
 # ---- who dies in it -----------------------------------------------------------------------------------------------

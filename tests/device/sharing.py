@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: MIT
 """Device memory that several processes have, by descriptor or by handle: charged to its creator, and when that gave it
 back or is gone, to who still has it open; to nobody when nobody has."""
+import glob
 import os
 import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
-from cuda_program import MIB, NO_MEMORY, OK, REGION, DeviceGround, Program, hand_over  # noqa: E402
-from real_programs import main, test, tests, wait_for  # noqa: E402
+from cuda_program import (BAD_HANDLE, BUILD, INVALID, MIB, NO_MEMORY, OK, REGION, DeviceGround, Program,  # noqa: E402
+                          hand_over)
+from real_programs import Skip, main, need, test, tests, wait_for  # noqa: E402
+from told_program import ToldProgram  # noqa: E402
 
 ENDS = ("gives it back", "exits", "is killed", "becomes another program")
 
@@ -62,6 +65,41 @@ class Handle(By):
         assert p.result("close %d" % at) == OK
 
 
+class External(Descriptor):
+    title = "a descriptor, as another API's"
+
+    def open(self, giver, taker):
+        return taker.keep("external %d 32M" % hand_over(self.g, giver, taker, self.fd))
+
+    def close(self, p, at):
+        assert p.result("endexternal %d" % at) == OK
+
+
+class Pooled(By):
+    title = "a pool"
+
+    def make(self, p):
+        self.pool = p.keep("poolof 1 0 1 1")
+        self.at = p.keep("frompool 32M %d" % self.pool)
+
+    def give(self, p):
+        assert p.result("freeasync %d" % self.at) == OK and p.result("sync") == OK
+
+    def lend(self, p):
+        assert p.result("exportptr %d %s" % (self.at, self.g.path("pointer"))) == OK
+        result, _, self.fd = p.do("exportpool %d" % self.pool)
+        assert result == OK
+
+    def open(self, giver, taker):
+        fd = hand_over(self.g, giver, taker, self.fd)
+        pool = taker.keep("importpool %d" % fd)
+        assert taker.result("closefd %d" % fd) == OK
+        return taker.keep("importptr %d %s" % (pool, self.g.path("pointer")))
+
+    def close(self, p, at):
+        assert p.result("free %d" % at) == OK
+
+
 def used(g):
     """What is in use of the device, whoever has it."""
     p = Program(g).begin()
@@ -86,7 +124,7 @@ def nothing(g, *groups):
     assert used(g) == 0, used(g)
 
 
-for By_ in (Descriptor, Handle):
+for By_ in (Descriptor, Handle, External, Pooled):
     for how in ENDS:
         @test("by %s: its creator %s, who has opened it pays" % (By_.title, how))
         def _(g, By_=By_, how=how):
@@ -165,7 +203,10 @@ for By_ in (Descriptor, Handle):
 # Call, who makes it, in which way to share.
 CRASHES = [("cuMemExportToShareableHandle", "lend", Descriptor), ("cuMemImportFromShareableHandle", "open", Descriptor),
            ("cuMemRelease", "give", Descriptor), ("cuMemRelease", "close", Descriptor), ("cuIpcGetMemHandle", "lend", Handle),
-           ("cuIpcOpenMemHandle_v2", "open", Handle), ("cuMemFree_v2", "give", Handle), ("cuIpcCloseMemHandle", "close", Handle)]
+           ("cuIpcOpenMemHandle_v2", "open", Handle), ("cuMemFree_v2", "give", Handle), ("cuIpcCloseMemHandle", "close", Handle),
+           ("cuImportExternalMemory", "open", External), ("cuDestroyExternalMemory", "close", External),
+           ("cuMemPoolExportPointer", "lend", Pooled), ("cuMemPoolImportFromShareableHandle", "open", Pooled),
+           ("cuMemPoolImportPointer", "open", Pooled), ("cuMemFreeAsync", "give", Pooled), ("cuMemFree_v2", "close", Pooled)]
 
 
 def go_through(way, a, b, step):
@@ -233,6 +274,140 @@ def _(g):
     at = b.keep("import %d" % fd)
     assert g.current(other) == 32 * MIB
     way.close(b, at)
+    b.end()
+    nothing(g, group, other)
+
+
+@test("what another API has made lives as long as its object or anything mapped of it")
+def _(g):
+    group, other = g.group(), g.group()
+    way, a, b = External(g), Program(g, group).begin(), Program(g, other).begin()
+    way.make(a)
+    way.lend(a)
+    opened = way.open(a, b)
+    mapped = [b.keep("buffer %d 16M" % opened), b.keep("buffer %d 4M" % opened), b.keep("mipmapof %d" % opened)]
+    assert b.result("buffer %d 64M" % opened) == INVALID
+    way.give(a)
+    assert (g.current(group), g.current(other)) == (0, 32 * MIB)
+    way.close(b, opened)
+    assert b.result("endexternal %d" % opened) == BAD_HANDLE and b.result("buffer %d 1M" % opened) == BAD_HANDLE
+    for at, end in zip(mapped, ("free", "free", "endmipmap")):
+        assert g.current(other) == 32 * MIB
+        assert b.result("%s %d" % (end, at)) == OK
+    assert b.result("free %d" % mapped[0]) == INVALID and b.result("endmipmap %d" % mapped[2]) == BAD_HANDLE
+    assert g.current(other) == 0
+    for p in (a, b):
+        assert "partial" not in g.do("ps", group) + g.do("ps", other)
+        p.end()
+    nothing(g, group, other)
+
+
+@test("what made it has it opened, too: charged once, until both are gone")
+def _(g):
+    for first, second, heir in (("drop", "endexternal", False), ("endexternal", "drop", False), ("drop", "endexternal", True),
+                                ("drop", None, True), ("endexternal", None, True)):
+        group, other = g.group("32M"), g.group()
+        way, a, b = External(g), Program(g, group).begin(), Program(g, other).begin()
+        way.make(a)
+        way.lend(a)
+        opened = way.open(a, b) if heir else None
+        own = {"drop": way.at, "endexternal": a.keep("external %d 32M" % way.fd)}
+        assert g.current(group) == 32 * MIB and a.result("alloc 1M") == NO_MEMORY
+        assert a.result("%s %d" % (first, own[first])) == OK
+        assert (g.current(group), g.current(other)) == (32 * MIB, 0), (first, second)
+        if second:
+            assert a.result("%s %d" % (second, own[second])) == OK
+            assert (g.current(group), g.current(other)) == (0, 32 * MIB if heir else 0)
+            a.end()
+        else:
+            a.kill()
+            wait_for("it is inherited", lambda: (g.current(group), g.current(other)) == (0, 32 * MIB))
+        if heir:
+            way.close(b, opened)
+        b.end()
+        nothing(g, group, other)
+
+
+@test("a context that ends takes what is another API's along, and what is mapped of it")
+def _(g):
+    group, other = g.group(), g.group()
+    way, a = External(g), Program(g, group).begin()
+    for end in ("destroy 0", "reset 0"):
+        b = Program(g, other)
+        assert b.result("init") == OK
+        if end == "destroy 0":
+            b.keep("context 0")
+        else:
+            assert b.result("current %d" % b.keep("retain 0")) == OK
+        way.make(a)
+        way.lend(a)
+        opened = way.open(a, b)
+        b.keep("buffer %d 16M" % opened)
+        b.keep("mipmapof %d" % opened)
+        way.give(a)
+        assert g.current(other) == 32 * MIB
+        assert b.result(end) == OK and g.current(other) == 0
+        b.end()
+    a.end()
+    nothing(g, group, other)
+
+
+@test("what Vulkan has made, CUDA imports: charged once, in Vulkan's region, to who has it")
+def _(g):
+    driver = glob.glob("/usr/share/vulkan/icd.d/lvp_icd.*.json")
+    need(BUILD + "/vulkan_client")
+    if not driver:
+        raise Skip("mesa-vulkan-drivers is missing")
+    group, other = g.group("64M"), g.group("64M")
+
+    def held(name):
+        return sum(int(value) for region, value in g.table(name, "dmem.current").items() if region.startswith("vulkan/"))
+
+    a = ToldProgram(g, group, [BUILD + "/vulkan_client", "dlsym"], {**g.device_env, "VK_ICD_FILENAMES": driver[0]})
+    assert a.answer()[0] == OK and a.do("open")[0] == OK
+    b = Program(g, other).begin()
+    assert a.result("shareable %d" % (16 * MIB)) == OK
+    result, fd, _ = a.do("export")
+    assert result == OK
+    result, fd = b.do("descriptor %d %d" % (a.do("nothing")[1], fd))
+    assert result == OK
+    opened = b.keep("external %d 16M" % fd)
+    buffer = b.keep("buffer %d 16M" % opened)
+    assert (held(group), held(other), g.current(other)) == (16 * MIB, 0, 0)
+    a.process.communicate()
+    wait_for("it is inherited", lambda: (held(group), held(other)) == (0, 16 * MIB))
+    assert b.result("endexternal %d" % opened) == OK and held(other) == 16 * MIB
+    assert b.result("free %d" % buffer) == OK and held(other) == 0
+    b.end()
+    nothing(g, group, other)
+
+
+@test("a pool that is imported hands out nothing; what it does not share cannot be imported")
+def _(g):
+    group, other = g.group(), g.group("4M")
+    way, a, b = Pooled(g), Program(g, group).begin(), Program(g, other).begin()
+    way.make(a)
+    way.lend(a)
+    fd = hand_over(g, a, b, way.fd)
+    pool = b.keep("importpool %d" % fd)
+    assert b.result("frompool 1M %d" % pool) == INVALID
+    own = b.keep("pool 0")
+    at = b.keep("frompool 2M %d" % own)
+    assert b.result("exportptr %d %s" % (at, g.path("no"))) == INVALID and b.result("exportpool %d" % own) == INVALID
+    assert b.result("importptr %d %s" % (own, g.path("pointer"))) == INVALID  # of no import
+    assert b.result("importptr %d %s" % (pool, g.path("none"))) == INVALID
+    opened = b.keep("importptr %d %s" % (pool, g.path("pointer")))
+    assert g.current(other) == 2 * MIB
+    assert b.result("freeasync %d" % at) == OK and b.result("sync") == OK and g.current(other) == 0
+    assert b.result("destroy 0") == OK  # what is a pool's is no context's
+    way.give(a)
+    assert (g.current(group), g.current(other)) == (0, 32 * MIB)
+    b.keep("context 0")
+    assert b.result("freeasync %d" % opened) == OK and b.result("freeasync %d" % opened) == INVALID
+    assert g.current(other) == 0
+    assert b.result("endpool %d" % pool) == OK and b.result("endpool %d" % pool) == INVALID
+    assert "partial" not in g.do("ps", group) + g.do("ps", other)
+    a.end()
     b.end()
     nothing(g, group, other)
 

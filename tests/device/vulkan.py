@@ -9,7 +9,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../lib")
-from real_programs import Ground, Skip, main, need, test, tests, wait_for  # noqa: E402
+from real_programs import Ground, Skip, leave_room, listens, main, need, test, tests, wait_for  # noqa: E402
 from told_program import ToldProgram  # noqa: E402
 
 MIB = 1 << 20
@@ -154,6 +154,21 @@ def _(g):
             a.end()
         b.end()
         g.empty(group, other)
+
+
+@test("a driver that has no more: its own error, or another try when a shrinker has given some back")
+def _(g):
+    group = g.group()
+    p = Program(g, group)
+    leave_room(p.pid, 1536 * MIB)
+    assert p.result("alloc %d" % (1024 * MIB)) == OK
+    assert p.result("alloc %d" % (1024 * MIB)) == NO_MEMORY and g.current(group) == 1024 * MIB
+    assert p.result("shrink") == OK
+    listens(p.pid)
+    assert p.result("alloc %d" % (1024 * MIB)) == OK and g.current(group) == 1024 * MIB
+    assert p.result("alloc %d" % (1 << 50)) == NO_MEMORY and g.current(group) == 1024 * MIB  # what it never has
+    p.end()
+    g.empty(group)
 
 
 @test("imported memory is not charged")

@@ -3,6 +3,7 @@
  * device functions by vkGetInstanceProcAddr) and then does what its input says, a line each;
  * answers "result value value". */
 #include "device/vulkan_abi.h"
+#include "tests/device/shrinks.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -268,6 +269,19 @@ static void give_all(void)
 	answer(0, 0, 0);
 }
 
+/* The first ones first, while another thread allocates. */
+static uint64_t shrink(void *arg, uint64_t bytes)
+{
+	static unsigned given;
+
+	(void)arg;
+	if (given == count)
+		return 0;
+	give(device, kept[given], NULL);
+	kept[given++] = 0;
+	return bytes;
+}
+
 static void obey(const char *how, const char *verb, unsigned long long size, unsigned long n, unsigned long pid)
 {
 	vk_result result = 0;
@@ -300,6 +314,8 @@ static void obey(const char *how, const char *verb, unsigned long long size, uns
 		count += !(result = take(size, (long)pid, (int)n));
 	else if (strcmp(verb, "import") == 0)
 		count += !(result = borrow(size));
+	else if (strcmp(verb, "shrink") == 0)
+		result = shrinks_by(shrink);
 	else if (strcmp(verb, "destroy") == 0)
 		destroy_device(device, NULL);
 	else

@@ -3,6 +3,7 @@
 #include "tests/lib/unit.h"
 
 #include "accounting/evict.h"
+#include "accounting/protection.h"
 #include "accounting/region.h"
 #include "tests/lib/ground.h"
 
@@ -49,25 +50,32 @@ static struct party member_in(uint16_t group, uint64_t units)
 	return p;
 }
 
+static uint64_t share(uint64_t has, uint64_t usage, uint64_t claimed, uint64_t own_usage, uint64_t own_setting)
+{
+	struct protection_parent parent = { has, usage, claimed, true };
+
+	return protection_share(&parent, own_usage, own_setting);
+}
+
 /* The kernel's example: 50 for those who claim 75, 25, 0 and 500, and use 50, 50, 50 and 0. */
 static void who_claims_too_much_gets_a_share(void **state)
 {
 	(void)state;
-	assert_int_equal(evict_share(50, 150, 75, 50, 75), 33);
-	assert_int_equal(evict_share(50, 150, 75, 50, 25), 16);
-	assert_int_equal(evict_share(50, 150, 75, 50, 0), 0);
-	assert_int_equal(evict_share(50, 150, 75, 0, 500), 0);
+	assert_int_equal(share(50, 150, 75, 50, 75), 33);
+	assert_int_equal(share(50, 150, 75, 50, 25), 16);
+	assert_int_equal(share(50, 150, 75, 50, 0), 0);
+	assert_int_equal(share(50, 150, 75, 0, 500), 0);
 }
 
 static void what_nobody_claims_is_divided_by_what_is_used(void **state)
 {
 	(void)state;
-	assert_int_equal(evict_share(100, 150, 50, 100, 50), 75);
-	assert_int_equal(evict_share(100, 150, 50, 50, 0), 25);
-	assert_int_equal(evict_share(100, 150, 100, 100, 100), 100);
-	assert_int_equal(evict_share(PAGES_MAX, 150, 50, 100, 50), 100); /* "max": all that is used */
-	assert_int_equal(evict_share(PAGES_MAX, 1ull << 32, 0, 1ull << 31, 0), 1ull << 31);
-	assert_int_equal(evict_share(0, 0, 0, 0, 0), 0);
+	assert_int_equal(share(100, 150, 50, 100, 50), 75);
+	assert_int_equal(share(100, 150, 50, 50, 0), 25);
+	assert_int_equal(share(100, 150, 100, 100, 100), 100);
+	assert_int_equal(share(PAGES_MAX, 150, 50, 100, 50), 100); /* "max": all that is used */
+	assert_int_equal(share(PAGES_MAX, 1ull << 32, 0, 1ull << 31, 0), 1ull << 31);
+	assert_int_equal(share(0, 0, 0, 0, 0), 0);
 }
 
 static enum evict judge(uint16_t limit, uint16_t group, bool ignore_low)
@@ -162,17 +170,35 @@ static void the_largest_is_asked_or_all(void **state)
 static void who_has_nothing_to_give_is_not_asked(void **state)
 {
 	uint16_t a = ground_group(&ground, "/a", PAGES_MAX);
-	struct party deaf = member_in(a, HELD), poor = member_in(a, 0), used = member_in(a, HELD);
+	struct party idle = member_in(a, HELD), poor = member_in(a, 0), used = member_in(a, HELD);
+	struct evict_wish w = wish_of(a, 7);
+
+	(void)state;
+	mc_store_full(&member_of(&ground.seg, idle.member)->answers, 0); /* nobody calls its shrinkers */
+	mc_store_full(&member_of(&ground.seg, idle.member)->device_gives, 0);
+	mc_store_full(&member_of(&ground.seg, idle.member)->shrinkers, 1);
+	mc_store_full(&member_of(&ground.seg, used.member)->device_gives, 0);
+	assert_int_equal(evict_ask(&ground.seg, &w, 1000, NULL), 0);
+	assert_false(is_asked(&idle) || is_asked(&poor) || is_asked(&used));
+	mc_store_full(&member_of(&ground.seg, used.member)->shrinkers, 1);
+	assert_int_equal(evict_ask(&ground.seg, &w, 1000, NULL), 1);
+	assert_true(is_asked(&used));
+}
+
+static void who_does_not_listen_is_asked_with_all_others(void **state)
+{
+	uint16_t a = ground_group(&ground, "/a", PAGES_MAX);
+	struct party deaf = member_in(a, 2 * HELD), p = member_in(a, HELD);
 	struct evict_wish w = wish_of(a, 7);
 
 	(void)state;
 	mc_store_full(&member_of(&ground.seg, deaf.member)->answers, 0);
-	mc_store_full(&member_of(&ground.seg, used.member)->device_gives, 0);
-	assert_int_equal(evict_ask(&ground.seg, &w, 1000, NULL), 0);
-	assert_false(is_asked(&deaf) || is_asked(&poor) || is_asked(&used));
-	mc_store_full(&member_of(&ground.seg, used.member)->shrinkers, 1);
+	w.only_largest = true;
 	assert_int_equal(evict_ask(&ground.seg, &w, 1000, NULL), 1);
-	assert_true(is_asked(&used));
+	assert_true(!is_asked(&deaf) && is_asked(&p));
+	w.only_largest = false;
+	assert_int_equal(evict_ask(&ground.seg, &w, 1000, NULL), 2);
+	assert_true(is_asked(&deaf) && evict_is_awaited(&ground.seg, deaf.member, 1000));
 }
 
 static void those_below_their_low_come_last(void **state)
@@ -234,6 +260,7 @@ int main(void)
 		TEST(protection_is_divided_on_the_way_down),
 		TEST(the_largest_is_asked_or_all),
 		TEST(who_has_nothing_to_give_is_not_asked),
+		TEST(who_does_not_listen_is_asked_with_all_others),
 		TEST(those_below_their_low_come_last),
 		TEST(who_does_not_answer_is_waited_for_once),
 		TEST(a_slot_that_begins_anew_was_not_asked),

@@ -475,6 +475,24 @@ static uint64_t start_time_by_libc(void)
 	return ticks;
 }
 
+static void what_is_inherited_has_an_account_of_its_own(void **state)
+{
+	struct party p = ground_join(&g, a);
+	int own = member_find_account(&g.seg, p.member, RESOURCE_MEMORY, a);
+	int inherited = member_inherited_account(&g.seg, p.member, RESOURCE_MEMORY, a);
+
+	(void)state;
+	assert_true(own >= 0 && inherited >= 0 && own != inherited);
+	assert_int_equal(member_inherited_account(&g.seg, p.member, RESOURCE_MEMORY, a), inherited);
+	assert_int_equal(member_account(&g.seg, p.member, RESOURCE_MEMORY, a), own);
+	assert_int_equal(member_find_account(&g.seg, p.member, RESOURCE_MEMORY, a), own);
+	charge_force(&p.by, member_account_at(&g.seg, p.member, (unsigned)inherited), 7, OVER_LAZY);
+	assert_int_equal(member_held(&g.seg, p.member, RESOURCE_MEMORY), 7);
+	settle_leave(&g.seg, p.member);
+	assert_int_equal(member_held(&g.seg, p.member, RESOURCE_MEMORY), 0);
+	assert_true(ground_consistent(&g));
+}
+
 static void start_times_are_read_whatever_the_name(void **state)
 {
 	static const char *const names[] = { "plain", "a b", ") 1 2 3", "(((", "))))" };
@@ -519,6 +537,7 @@ int main(void)
 		TEST(flags_are_set_and_cleared_and_exec_rings),
 		TEST(racing_joins_get_different_slots_and_accounts),
 		TEST(two_threads_share_one_account),
+		TEST(what_is_inherited_has_an_account_of_its_own),
 		TEST(start_times_are_read_whatever_the_name),
 	};
 
