@@ -41,13 +41,11 @@ static void be_ready(uint64_t bytes)
 
 /* ---- what it sees ------------------------------------------------------------------------------------------- */
 
-static int sees_itself(int argc, char *argv[])
+static int sees_itself(void)
 {
 	struct memctl_self_usage before, after;
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	expect(memctl_self_usage(&before) == 0);
 	expect_equal(before.max, 64 * MIB);
 	expect(before.held > 0 && before.held <= before.current);
@@ -78,6 +76,7 @@ static uint64_t shrink(void *arg, uint64_t bytes)
 	uint64_t given = 0;
 
 	expect(arg == cache && !pthread_equal(pthread_self(), program));
+	expect(memctl_shrinking() && strcmp(memctl_shrinking(), "memory") == 0);
 	calls++;
 	while (cached && given < bytes) {
 		free(cache[--cached]);
@@ -86,18 +85,17 @@ static uint64_t shrink(void *arg, uint64_t bytes)
 	return given;
 }
 
-static int shrinks_for_itself(int argc, char *argv[])
+static int shrinks_for_itself(void)
 {
 	char *volatile p;
 
-	(void)argc;
-	(void)argv;
 	program = pthread_self();
 	expect(memctl_shrinker_register(NULL, NULL) == -EINVAL);
 	expect(memctl_shrinker_register(shrink, cache) == 0);
 	fill_cache();
 	p = malloc(40 * MIB);
 	expect(p != NULL && calls > 0 && cached > 0 && cached < BLOCKS);
+	expect(memctl_shrinking() == NULL);
 	expect(p != NULL && memset(p, 1, 40 * MIB)); /* untouched it would soon not count */
 	expect(memctl_shrinker_unregister(shrink, cache) == 0);
 	calls = 0;
@@ -107,10 +105,8 @@ static int shrinks_for_itself(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int shrinks_when_asked(int argc, char *argv[])
+static int shrinks_when_asked(void)
 {
-	(void)argc;
-	(void)argv;
 	program = pthread_self();
 	expect(memctl_shrinker_register(shrink, cache) == 0);
 	fill_cache();
@@ -128,12 +124,10 @@ static uint64_t shrink_nothing(void *arg, uint64_t bytes)
 	return 0;
 }
 
-static int has_64_shrinkers(int argc, char *argv[])
+static int has_64_shrinkers(void)
 {
 	char at[65];
 
-	(void)argc;
-	(void)argv;
 	for (int i = 0; i < 64; i++)
 		expect(memctl_shrinker_register(shrink_nothing, &at[i]) == 0);
 	expect(memctl_shrinker_register(shrink_nothing, &at[64]) == -ENOSPC);
@@ -143,13 +137,11 @@ static int has_64_shrinkers(int argc, char *argv[])
 }
 
 /* A child's shrinkers are its own; it starts a helper when it has something. */
-static int shrinks_in_a_child(int argc, char *argv[])
+static int shrinks_in_a_child(void)
 {
 	int status = 0;
 	pid_t pid;
 
-	(void)argc;
-	(void)argv;
 	expect(memctl_shrinker_register(shrink, cache) == 0);
 	pid = fork();
 	if (pid == 0) {
@@ -184,12 +176,10 @@ static bool is_all(const char *p, size_t size, char c)
 	return true;
 }
 
-static int drops_for_itself(int argc, char *argv[])
+static int drops_for_itself(void)
 {
 	char *kept, *first, *second, *volatile p;
 
-	(void)argc;
-	(void)argv;
 	kept = map(4 * MIB);
 	first = map(20 * MIB);
 	second = map(20 * MIB);
@@ -209,12 +199,10 @@ static int drops_for_itself(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int drops_when_asked(int argc, char *argv[])
+static int drops_when_asked(void)
 {
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	p = map(30 * MIB);
 	expect(memctl_volatile(p, 30 * MIB, true) == 0);
 	be_ready(30 * MIB);
@@ -225,12 +213,10 @@ static int drops_when_asked(int argc, char *argv[])
 }
 
 /* Only whole pages inside what was named; a part may be switched off. */
-static int drops_whole_pages(int argc, char *argv[])
+static int drops_whole_pages(void)
 {
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	p = map(30 * MIB);
 	expect(memctl_volatile(p + 1, 30 * MIB - 2, true) == 0);
 	expect(memctl_volatile(p + 10 * MIB, 10 * MIB, false) == 0);
@@ -245,13 +231,11 @@ static int drops_whole_pages(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int has_many_ranges(int argc, char *argv[])
+static int has_many_ranges(void)
 {
 	unsigned long n = 65536;
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	p = mmap(NULL, (2 * n + 4) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	expect(p != MAP_FAILED);
 	for (unsigned long i = 0; i < n; i++)
@@ -265,15 +249,13 @@ static int has_many_ranges(int argc, char *argv[])
 }
 
 /* An idle relative's memory may go, and only that. */
-static int drops_for_relatives(int argc, char *argv[])
+static int drops_for_relatives(void)
 {
 	int to[2], ready[2], status = 0;
 	char *volatile p;
 	char c;
 	pid_t pid;
 
-	(void)argc;
-	(void)argv;
 	expect(pipe(to) == 0 && pipe(ready) == 0);
 	pid = fork();
 	if (pid == 0) {
@@ -300,14 +282,12 @@ static int drops_for_relatives(int argc, char *argv[])
 
 /* ---- charges of its own ---------------------------------------------------------------------------------------- */
 
-static int charges(int argc, char *argv[])
+static int charges(void)
 {
 	uint64_t base;
 	int status = 0;
 	pid_t pid;
 
-	(void)argc;
-	(void)argv;
 	base = live_get("memory.current");
 	expect(memctl_charge("memory", 20 * MIB - 1) == 0);
 	expect_settles("memory.current", base + 20 * MIB, SLACK);

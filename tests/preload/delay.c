@@ -21,10 +21,8 @@ struct row {
 };
 
 /* Each time it is let go on: a batch more. */
-static int charges(int argc, char *argv[])
+static int charges(void)
 {
-	(void)argc;
-	(void)argv;
 	for (;;) {
 		(void)raise(SIGSTOP);
 		if (mmap(NULL, THROTTLE_BATCH * MC_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
@@ -115,7 +113,7 @@ int main(int argc, char *argv[])
 	char *const child[] = { (char *)(uintptr_t)stage_self(), (char[]){ "charges" }, NULL };
 
 	if (argc > 1)
-		return charges(argc - 1, argv + 1);
+		return charges();
 	stage_up(&stage, 0);
 	ballast = ground_join(&stage.ground, stage.group);
 	pid = stage_start(&stage, child, NULL);

@@ -145,28 +145,22 @@ static int play_copies(pid_t (*how)(void))
 	return stage_verdict();
 }
 
-static int copies(int argc, char *argv[])
+static int copies(void)
 {
-	(void)argc;
-	(void)argv;
 	return play_copies(fork);
 }
 
-static int copies_raw(int argc, char *argv[])
+static int copies_raw(void)
 {
-	(void)argc;
-	(void)argv;
 	return play_copies(by_clone);
 }
 
 /* The parent ends, the child has never written: what was the parent's is the child's. */
-static int inherits(int argc, char *argv[])
+static int inherits(void)
 {
 	struct turns t = new_turns();
 	volatile char *all = fill(256 * MIB);
 
-	(void)argc;
-	(void)argv;
 	expect_true_and(256 * MIB);
 	if (fork() > 0) {
 		take(t.done, 1);
@@ -203,12 +197,10 @@ static void work(char *all, unsigned number)
 	_exit(stage_verdict());
 }
 
-static int prefork(int argc, char *argv[])
+static int prefork(void)
 {
 	char *all = fill(64 * MIB);
 
-	(void)argc;
-	(void)argv;
 	first = new_turns();
 	second = new_turns();
 	last = new_turns();
@@ -227,7 +219,7 @@ static int prefork(int argc, char *argv[])
 
 /* With memory.charge=commit the parent pays alone; a child never gives back what it has not paid, though it has
  * something to give. */
-static int committed(int argc, char *argv[])
+static int committed(void)
 {
 	struct turns t = new_turns();
 	char *all = fill(64 * MIB);
@@ -235,8 +227,6 @@ static int committed(int argc, char *argv[])
 	uint64_t with_child;
 	pid_t pid = fork();
 
-	(void)argc;
-	(void)argv;
 	if (pid == 0) {
 		meet(&t);
 		(void)map(16 * MIB);
@@ -277,13 +267,11 @@ static int share_all(void *arg)
 }
 
 /* Nobody knows of the second process; what it maps is its partner's too, and stays when it ends. */
-static int shares_memory(int argc, char *argv[])
+static int shares_memory(void)
 {
 	char *stack = map(64 * PAGE);
 	pid_t pid;
 
-	(void)argc;
-	(void)argv;
 	vm_turns = new_turns();
 	pid = clone(share_all, stack + 64 * PAGE, CLONE_VM | SIGCHLD, NULL);
 	expect(pid > 0);
@@ -304,12 +292,10 @@ static int shares_memory(int argc, char *argv[])
 #define WORD "MEMCTL_TEST_WORD" /* two eventfds of the parent's */
 
 /* What is exec'd: 16 MiB of its own, until it is told to end. */
-static int becomes(int argc, char *argv[])
+static int becomes(void)
 {
 	struct turns t;
 
-	(void)argc;
-	(void)argv;
 	if (!getenv(WORD) || sscanf(getenv(WORD), "%d,%d", &t.go, &t.done) != 2)
 		return STAGE_SKIP;
 	(void)fill(16 * MIB);
@@ -347,12 +333,10 @@ static pid_t start_image(enum way way)
 	return pid;
 }
 
-static int images(int argc, char *argv[])
+static int images(void)
 {
 	uint64_t before;
 
-	(void)argc;
-	(void)argv;
 	expect_true_within(SLACK);
 	before = live_get(CURRENT);
 	for (int way = 0; way < WAYS; way++) {
@@ -374,14 +358,12 @@ static int images(int argc, char *argv[])
 }
 
 /* Twice forked, in a session of its own, its parents gone. */
-static int daemonizes(int argc, char *argv[])
+static int daemonizes(void)
 {
 	struct turns t = new_turns();
 	char *all = fill(32 * MIB);
 	pid_t pid = fork();
 
-	(void)argc;
-	(void)argv;
 	if (pid > 0) {
 		take(t.done, 1);
 		_exit(end_of(pid) | stage_verdict());
@@ -414,15 +396,13 @@ static void *use_stack(void *arg)
 }
 
 /* A stack of the program's own is a mapping like any other; it is the program that gives it back. */
-static int own_stacks(int argc, char *argv[])
+static int own_stacks(void)
 {
 	pthread_attr_t attributes;
 	uint64_t before;
 	pthread_t t;
 	char *stack;
 
-	(void)argc;
-	(void)argv;
 	expect_true_within(SLACK);
 	before = live_get(CURRENT);
 	pthread_barrier_init(&both, NULL, 2);
@@ -448,12 +428,10 @@ static void *end_process(void *arg)
 	return NULL;
 }
 
-static int thread_exits(int argc, char *argv[])
+static int thread_exits(void)
 {
 	pthread_t t;
 
-	(void)argc;
-	(void)argv;
 	(void)fill(32 * MIB);
 	expect_true_and(32 * MIB);
 	expect(pthread_create(&t, NULL, end_process, NULL) == 0);
@@ -471,13 +449,11 @@ static void *live_on(void *main_thread)
 }
 
 /* The process goes on without its first thread, whose entries in /proc are empty then. */
-static int main_ends(int argc, char *argv[])
+static int main_ends(void)
 {
 	static pthread_t self;
 	pthread_t t;
 
-	(void)argc;
-	(void)argv;
 	(void)fill(32 * MIB);
 	self = pthread_self();
 	expect(pthread_create(&t, NULL, live_on, &self) == 0);
@@ -526,14 +502,12 @@ static void remove_library(const char *dir)
 
 /* A library that allocates when it is loaded and gives back when it goes. The allocator keeps freed pages
  * for a while: so it is asked for them. */
-static int libraries(int argc, char *argv[])
+static int libraries(void)
 {
 	char dir[] = "/tmp/memctl-library-XXXXXX";
 	char path[100];
 	uint64_t before = 0;
 
-	(void)argc;
-	(void)argv;
 	if (!make_library(dir)) {
 		remove_library(dir);
 		return STAGE_SKIP;
@@ -594,12 +568,10 @@ static const struct {
 	{ end_by_group_exit, 0 },  { end_by_quick_exit, 0 },
 };
 
-static int ends_suddenly(int argc, char *argv[])
+static int ends_suddenly(void)
 {
 	uint64_t before;
 
-	(void)argc;
-	(void)argv;
 	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	expect_true_within(SLACK);
 	before = live_get(CURRENT);

@@ -250,12 +250,12 @@ static void close_house(struct house *h)
 }
 
 /* Backstage for one scene, or as the scene itself. */
-static int main_of_one(int argc, char *argv[], const struct live_scene *scene)
+static int main_of_one(const struct live_scene *scene)
 {
 	struct house h = { .seat = -1 };
 
 	if (getenv(LIVE_FD))
-		return scene->play(argc - 1, argv + 1);
+		return scene->play();
 	open_house(&h);
 	play(&h, scene);
 	close_house(&h);
@@ -268,7 +268,7 @@ int live_main(int argc, char *argv[], const struct live_scene *scenes, unsigned 
 
 	for (unsigned i = 0; argc > 1 && i < n; i++)
 		if (strcmp(argv[1], scenes[i].name) == 0)
-			return main_of_one(argc, argv, &scenes[i]);
+			return main_of_one(&scenes[i]);
 	if (argc > 1)
 		return 2;
 	open_house(&h);

@@ -14,7 +14,7 @@
 struct live_scene {
 	const char *name; /* argv[1] of the preloaded program */
 	const char *sentence;
-	int (*play)(int argc, char *argv[]);
+	int (*play)(void);
 	const char *setting[4]; /* of the group, "memory.max=64M" */
 };
 

@@ -66,14 +66,12 @@ static int unmap(char *at, uint64_t pages)
 	return munmap(at, pages * PAGE);
 }
 
-static int kinds(int argc, char *argv[])
+static int kinds(void)
 {
 	char *p;
 	char *q;
 	FILE *f;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	errno = 4711;
 	p = map(10, RW, ANON);
@@ -114,12 +112,10 @@ static int kinds(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int reservations(int argc, char *argv[])
+static int reservations(void)
 {
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	errno = 4711;
 	p = map(100, PROT_NONE, ANON | MAP_NORESERVE);
@@ -148,12 +144,10 @@ static int reservations(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int fixed(int argc, char *argv[])
+static int fixed(void)
 {
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	errno = 4711;
 	p = map(110, PROT_NONE, ANON);
@@ -180,12 +174,10 @@ static int fixed(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int holes(int argc, char *argv[])
+static int holes(void)
 {
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	errno = 4711;
 	p = map(200, RW, ANON);
@@ -213,13 +205,11 @@ static int holes(int argc, char *argv[])
 }
 
 /* Replaces 200 pages of many runs at once: by a mapping, by mremap, and by mprotect. */
-static int many_runs(int argc, char *argv[])
+static int many_runs(void)
 {
 	char *p;
 	char *q;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	errno = 4711;
 	p = map(200, PROT_NONE, ANON);
@@ -246,13 +236,11 @@ static int many_runs(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int remaps(int argc, char *argv[])
+static int remaps(void)
 {
 	char *p;
 	char *q;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	errno = 4711;
 	p = map(10, RW, ANON);
@@ -301,13 +289,11 @@ static int remaps(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int failures(int argc, char *argv[])
+static int failures(void)
 {
 	static char program[1];
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	errno = 4711;
 	p = map(10, RW, ANON);
@@ -346,13 +332,11 @@ static int failures(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int breaks(int argc, char *argv[])
+static int breaks(void)
 {
 	char *start = sbrk(0);
 	char *top;
 
-	(void)argc;
-	(void)argv;
 	start += -(uintptr_t)start & (PAGE - 1);
 	expect(brk(start) == 0);
 	begin();
@@ -382,15 +366,13 @@ static int breaks(int argc, char *argv[])
 }
 
 /* A limit of 256 pages more than the scene starts with. */
-static int refusals(int argc, char *argv[])
+static int refusals(void)
 {
 	uint64_t room;
 	char *p;
 	char *q;
 	char *top;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	room = STAGE_MIB(4) - base;
 	errno = 4711;
@@ -470,9 +452,9 @@ static void random_call(char *area, uint64_t r)
 	}
 }
 
-static int at_random(int argc, char *argv[])
+static int at_random(void)
 {
-	uint64_t random = argc > 1 ? strtoull(argv[1], NULL, 0) : 42;
+	uint64_t random = stage_argument(1) ? strtoull(stage_argument(1), NULL, 0) : 42;
 	char *area;
 
 	begin();
@@ -513,15 +495,13 @@ static bool is_on_disk(int fd)
 	return fstatfs(fd, &fs) == 0 && fs.f_type != TMPFS_MAGIC;
 }
 
-static int who_shares(int argc, char *argv[])
+static int who_shares(void)
 {
 	const struct segment *seg = stage_segment();
 	int disk = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	int memory = memfd_create("test", MFD_CLOEXEC);
 	uint32_t rung;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	expect(disk >= 0 && memory >= 0 && ftruncate(memory, 4 * PAGE) == 0);
 	errno = 4711;
@@ -540,12 +520,10 @@ static int who_shares(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int zero_is_shared_memory(int argc, char *argv[])
+static int zero_is_shared_memory(void)
 {
 	int zero = open("/dev/zero", O_RDWR | O_CLOEXEC);
 
-	(void)argc;
-	(void)argv;
 	begin();
 	expect(mmap(NULL, PAGE, RW, MAP_SHARED, zero, 0) != MAP_FAILED);
 	expect(is_sharing(getpid()));
@@ -591,12 +569,10 @@ static uint64_t told_by_child(char *from, const char *at, void (*end)(int))
 
 #define SHARED (MAP_SHARED | MAP_ANONYMOUS)
 
-static int last_words(int argc, char *argv[])
+static int last_words(void)
 {
 	char *p, *small, *large;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	p = map(2048, RW, SHARED);
 	small = map(512, RW, SHARED);

@@ -186,36 +186,33 @@ static int make_room(char *cold, const char *how)
 	return stage_verdict();
 }
 
-static int two_mappings(int argc, char *argv[])
+static int two_mappings(void)
 {
 	char *p = map_apart();
 
-	(void)argc, (void)argv;
 	hot = p + HALF + MC_PAGE_SIZE;
 	return make_room(p, "two mappings");
 }
 
-static int one_mapping(int argc, char *argv[])
+static int one_mapping(void)
 {
 	char *p = map(2 * HALF);
 
-	(void)argc, (void)argv;
 	hot = p;
 	return make_room(p + HALF, "one mapping");
 }
 
-static int one_mapping_read(int argc, char *argv[])
+static int one_mapping_read(void)
 {
 	mc_store_relaxed(&reading, 1);
-	return one_mapping(argc, argv);
+	return one_mapping();
 }
 
 /* Given up by the program, it goes without going to swap. */
-static int gives_up(int argc, char *argv[])
+static int gives_up(void)
 {
 	char *p = map(HALF), *q = map(HALF);
 
-	(void)argc, (void)argv;
 	fill(p, HALF);
 	fill(q, HALF);
 	expect(madvise(p, HALF, MADV_FREE) == 0);
@@ -228,11 +225,10 @@ static int gives_up(int argc, char *argv[])
 }
 
 /* Nothing of it may go: refused, and all where it was. */
-static int is_refused(int argc, char *argv[])
+static int is_refused(void)
 {
 	char *p = map(2 * HALF);
 
-	(void)argc, (void)argv;
 	fill(p, 2 * HALF);
 	expect(malloc(WANTED) == NULL);
 	expect(malloc(WANTED) == NULL);
@@ -242,12 +238,11 @@ static int is_refused(int argc, char *argv[])
 }
 
 /* A part may go: as much, and not a page more. */
-static int is_limited(int argc, char *argv[])
+static int is_limited(void)
 {
 	uint64_t max = STAGE_MIB(16);
 	char *p = map(2 * HALF);
 
-	(void)argc, (void)argv;
 	fill(p, 2 * HALF);
 	expect(ask_for(48 * MIB) != NULL); /* 300 - 256, and 16 */
 	expect(malloc(WANTED) == NULL);
@@ -258,11 +253,10 @@ static int is_limited(int argc, char *argv[])
 }
 
 /* A child that fork makes while its parent is paging out has no helper, and all its memory. */
-static int forks_meanwhile(int argc, char *argv[])
+static int forks_meanwhile(void)
 {
 	char *p = map(2 * HALF);
 
-	(void)argc, (void)argv;
 	fill(p, 2 * HALF);
 	for (unsigned i = 0; i < 8; i++) {
 		pid_t pid;
@@ -345,7 +339,7 @@ int main(int argc, char *argv[])
 
 	for (unsigned i = 0; argc > 1 && i < n; i++)
 		if (strcmp(argv[1], plays[i].scene.name) == 0)
-			return plays[i].scene.play(argc - 1, argv + 1);
+			return plays[i].scene.play();
 	if (!getenv("MEMCTL_TEST_SWAP"))
 		start_with_swap();
 	for (unsigned i = 0; i < n; i++)

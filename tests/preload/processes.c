@@ -88,26 +88,20 @@ static void play_fork(pid_t (*how)(void))
 	expect_equal(stage_held_by(parent), holds - 100);
 }
 
-static int forks(int argc, char *argv[])
+static int forks(void)
 {
-	(void)argc;
-	(void)argv;
 	play_fork(fork);
 	return stage_verdict();
 }
 
-static int forks_raw(int argc, char *argv[])
+static int forks_raw(void)
 {
-	(void)argc;
-	(void)argv;
 	play_fork(_Fork);
 	return stage_verdict();
 }
 
-static int clones(int argc, char *argv[])
+static int clones(void)
 {
-	(void)argc;
-	(void)argv;
 	play_fork(by_clone);
 	return stage_verdict();
 }
@@ -148,12 +142,10 @@ static void end_busy_threads(pthread_t *t)
 		pthread_join(t[i], NULL);
 }
 
-static int forks_busily(int argc, char *argv[])
+static int forks_busily(void)
 {
 	pthread_t t[BUSY_THREADS];
 
-	(void)argc;
-	(void)argv;
 	start_busy_threads(t);
 	for (int i = 0; i < 300; i++) {
 		pid_t pid = fork();
@@ -189,14 +181,12 @@ static void fork_in_handler(int sig)
 	errno = saved;
 }
 
-static int forks_in_handlers(int argc, char *argv[])
+static int forks_in_handlers(void)
 {
 	struct itimerval every = { { 0, 2000 }, { 0, 2000 } };
 	uint64_t random = 1;
 	void *slot[64] = { NULL };
 
-	(void)argc;
-	(void)argv;
 	(void)stage_segment();
 	signal(SIGALRM, fork_in_handler);
 	setitimer(ITIMER_REAL, &every, NULL);
@@ -216,14 +206,16 @@ static int forks_in_handlers(int argc, char *argv[])
 
 /* ---- exec ----------------------------------------------------------------------------------------------------- */
 
-/* Played by what is exec'd: one of us, in the group, with our library first. argv[1]: the rest of LD_PRELOAD. */
-static int is_member(int argc, char *argv[])
+/* Played by what is exec'd: one of us, in the group, with our library first. Its
+ * argument: the rest of LD_PRELOAD. */
+static int is_member(void)
 {
 	const char *list = getenv("LD_PRELOAD");
 	const char *rest = list ? strchr(list, ':') : NULL;
+	const char *more = stage_argument(1);
 
 	expect(list && strstr(list, "libmemctl-preload.so") != NULL);
-	expect(strcmp(rest ? rest + 1 : "", argc > 1 && argv[1][0] != '/' ? argv[1] : "") == 0);
+	expect(strcmp(rest ? rest + 1 : "", more && *more != '/' ? more : "") == 0);
 	expect_equal(stage_state_of(getpid()), MEMBER_LIVE);
 	expect_equal(mc_load_full(&stage_segment()->counters->member[0].flags) & MEMBER_EXECING, 0);
 	expect_equal(stage_class(CLASS_ANON), 0);
@@ -303,10 +295,8 @@ static void exec_in(enum way way)
 	_exit(126);
 }
 
-static int execs(int argc, char *argv[])
+static int execs(void)
 {
-	(void)argc;
-	(void)argv;
 	make_script();
 	for (int way = 0; way < WAYS; way++) {
 		pid_t pid = fork();
@@ -327,12 +317,11 @@ static int execs(int argc, char *argv[])
 }
 
 /* A failed exec leaves the old image as it was. */
-static int exec_fails(int argc, char *argv[])
+static int exec_fails(void)
 {
-	char *nothing[] = { argv[0], NULL };
+	char *nothing[] = { stage_argument(0), NULL };
 	uint64_t held;
 
-	(void)argc;
 	(void)map(10);
 	held = stage_held();
 	errno = 0;
@@ -345,13 +334,11 @@ static int exec_fails(int argc, char *argv[])
 }
 
 /* Exec with threads at work: the image settles what they left half done. */
-static int execs_busily(int argc, char *argv[])
+static int execs_busily(void)
 {
 	static char name[] = "is_member";
 	char *args[] = { (char *)(uintptr_t)stage_self(), name, NULL };
 
-	(void)argc;
-	(void)argv;
 	for (int i = 0; i < 30; i++) {
 		pthread_t t[BUSY_THREADS];
 		pid_t pid = fork();
@@ -367,7 +354,7 @@ static int execs_busily(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int keeps_preload(int argc, char *argv[])
+static int keeps_preload(void)
 {
 	static char name[] = "is_member";
 	static char rest[] = "libm.so.6:libdl.so.2";
@@ -376,8 +363,6 @@ static int keeps_preload(int argc, char *argv[])
 	char *env[] = { list, NULL };
 	pid_t pid = fork();
 
-	(void)argc;
-	(void)argv;
 	if (pid == 0) {
 		execve(args[0], args, env);
 		_exit(126);
@@ -388,15 +373,13 @@ static int keeps_preload(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int spawns(int argc, char *argv[])
+static int spawns(void)
 {
 	static char name[] = "is_member";
 	char *args[] = { (char *)(uintptr_t)stage_self(), name, NULL };
 	char *nothing[] = { NULL };
 	pid_t pid;
 
-	(void)argc;
-	(void)argv;
 	expect(posix_spawn(&pid, args[0], NULL, NULL, args, environ) == 0);
 	collect(pid);
 	expect(posix_spawn(&pid, args[0], NULL, NULL, args, nothing) == 0);
@@ -473,10 +456,8 @@ static const struct {
 	{ "setuid", "cc -o prog c.c && chown 65534 prog && chmod 4755 prog" },
 };
 
-static int odd(int argc, char *argv[])
+static int odd(void)
 {
-	(void)argc;
-	(void)argv;
 	strcpy(made, "/tmp/memctl-odd-XXXXXX");
 	expect(mkdtemp(made) != NULL);
 	for (unsigned i = 0; i < sizeof(odd_programs) / sizeof(odd_programs[0]); i++)
@@ -507,12 +488,10 @@ static void run_threads(uintptr_t n)
 	}
 }
 
-static int threads(int argc, char *argv[])
+static int threads(void)
 {
 	uint64_t held;
 
-	(void)argc;
-	(void)argv;
 	run_threads(1000);
 	held = stage_held();
 	run_threads(10000);
@@ -522,12 +501,10 @@ static int threads(int argc, char *argv[])
 
 /* ---- sudden ends -------------------------------------------------------------------------------------------------- */
 
-static int victim(int argc, char *argv[])
+static int victim(void)
 {
 	pthread_t t[BUSY_THREADS];
 
-	(void)argc;
-	(void)argv;
 	(void)fork();
 	(void)fork();
 	start_busy_threads(t);

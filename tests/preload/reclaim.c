@@ -97,13 +97,11 @@ static void get_a_helper(void)
 	expect_equal(threads(), 2);
 }
 
-static int comes_and_goes(int argc, char *argv[])
+static int comes_and_goes(void)
 {
 	int status = 0;
 	pid_t pid;
 
-	(void)argc;
-	(void)argv;
 	expect(churn(4 * MIB));
 	expect_equal(threads(), 1);
 	get_a_helper();
@@ -134,10 +132,8 @@ static unsigned long threads_by_stat(void)
 	return n;
 }
 
-static int is_alone_after_fork(int argc, char *argv[])
+static int is_alone_after_fork(void)
 {
-	(void)argc;
-	(void)argv;
 	get_a_helper();
 	expect_equal(threads_by_stat(), 2); /* from now on its blocks are in this thread's cache */
 	for (int i = 0; i < 20; i++) {
@@ -164,14 +160,12 @@ static int is_alone_after_fork(int argc, char *argv[])
 
 /* The C library frees a thread's dtv by way of the dynamic linker, under its lock of the stacks: who made a thread there would
  * wait for himself. */
-static int stays_away_from_the_linker(int argc, char *argv[])
+static int stays_away_from_the_linker(void)
 {
 	void *(*get)(void *) = (void *(*)(void *))dlsym(RTLD_DEFAULT, "_dl_allocate_tls");
 	void (*put)(void *, bool) = (void (*)(void *, bool))dlsym(RTLD_DEFAULT, "_dl_deallocate_tls");
 	static void *tls[1000];
 
-	(void)argc;
-	(void)argv;
 	if (!get || !put)
 		return STAGE_SKIP;
 	get_a_helper();
@@ -187,10 +181,8 @@ static int stays_away_from_the_linker(int argc, char *argv[])
 }
 
 /* A second thread would make it fail with EINVAL. */
-static int unshares(int argc, char *argv[])
+static int unshares(void)
 {
-	(void)argc;
-	(void)argv;
 	for (int i = 0; i < 20; i++) {
 		int status = 0;
 		pid_t pid = fork();
@@ -204,12 +196,13 @@ static int unshares(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int is_off(int argc, char *argv[])
+static int is_off(void)
 {
-	(void)argc;
+	char *again[] = { (char *)(uintptr_t)stage_self(), stage_argument(0), NULL };
+
 	if (!getenv("MEMCTL_HELPER")) {
 		setenv("MEMCTL_HELPER", "off", 1);
-		execv(stage_self(), argv - 1);
+		execv(again[0], again);
 	}
 	expect(churn(48 * MIB));
 	expect(churn(48 * MIB));
@@ -227,12 +220,10 @@ static void *outlive(void *arg)
 }
 
 /* The exit status is 0 when the last thread ends by pthread_exit; here it must end at all. */
-static int main_ends_first(int argc, char *argv[])
+static int main_ends_first(void)
 {
 	pthread_t t;
 
-	(void)argc;
-	(void)argv;
 	get_a_helper();
 	if (stage_verdict() || pthread_create(&t, NULL, outlive, NULL))
 		return 1;
@@ -248,14 +239,12 @@ static bool has_answered(void *arg)
 	return mc_load_full(&m->ask) == mc_load_full(&m->answered);
 }
 
-static int gives_when_asked(int argc, char *argv[])
+static int gives_when_asked(void)
 {
 	struct member *m = slot();
 	struct segment seg; /* stage_segment's cannot be written */
 	uint64_t before;
 
-	(void)argc;
-	(void)argv;
 	get_a_helper();
 	expect(segment_attach(getenv("MEMCTL_DIR"), SEGMENT_MEMBER, &seg) == 0);
 	before = stage_held();
@@ -312,14 +301,12 @@ static void *ask_for(size_t size)
 }
 
 /* 64 MiB are the limit; the idler holds 20 at least. How long it takes is not for a test to say. */
-static int takes_from_relatives(int argc, char *argv[])
+static int takes_from_relatives(void)
 {
 	void *volatile p = NULL;
 	int to[2];
 	pid_t pid = start_idler(to);
 
-	(void)argc;
-	(void)argv;
 	for (int i = 0; i < 1000 && !p; i++) {
 		p = malloc(52 * MIB);
 		if (!p)
@@ -331,14 +318,12 @@ static int takes_from_relatives(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int maps_from_relatives(int argc, char *argv[])
+static int maps_from_relatives(void)
 {
 	void *p = MAP_FAILED;
 	int to[2];
 	pid_t pid = start_idler(to);
 
-	(void)argc;
-	(void)argv;
 	for (int i = 0; i < 1000 && p == MAP_FAILED; i++) {
 		p = mmap(NULL, 54 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 		if (p == MAP_FAILED)
@@ -358,15 +343,13 @@ static void enter_malloc(void)
 }
 
 /* Too little for a helper, with a limit far away: it gives when it next enters malloc. */
-static int takes_from_the_deaf(int argc, char *argv[])
+static int takes_from_the_deaf(void)
 {
 	int to[2], ready[2];
 	char c = 'r';
 	void *p;
 	pid_t pid;
 
-	(void)argc;
-	(void)argv;
 	expect(pipe(to) == 0 && pipe(ready) == 0);
 	pid = fork();
 	if (pid == 0) {
@@ -429,13 +412,11 @@ static bool holds_less(void *arg)
 	return less;
 }
 
-static int flushes_caches(int argc, char *argv[])
+static int flushes_caches(void)
 {
 	uint64_t bare, full, half;
 	pthread_t t;
 
-	(void)argc;
-	(void)argv;
 	get_a_helper();
 	half = stage_held() - STAGE_MIB(16);
 	expect(stage_until(holds_less, &half));
@@ -459,14 +440,12 @@ static uint64_t now_ms(void)
 }
 
 /* A thousand refusals while the idler cannot answer: were each to wait for it, it would take 50 s. */
-static int stopped_relative(int argc, char *argv[])
+static int stopped_relative(void)
 {
 	int to[2];
 	pid_t pid = start_idler(to);
 	uint64_t since = now_ms();
 
-	(void)argc;
-	(void)argv;
 	expect(kill(pid, SIGSTOP) == 0);
 	for (int i = 0; i < 1000; i++) {
 		void *volatile p = malloc(60 * MIB);
@@ -481,12 +460,10 @@ static int stopped_relative(int argc, char *argv[])
 
 /* ---- the room to unwind --------------------------------------------------------------------------------------- */
 
-static int leaves_room(int argc, char *argv[])
+static int leaves_room(void)
 {
 	unsigned large = 0, small = 0;
 
-	(void)argc;
-	(void)argv;
 	while (malloc(MIB))
 		large++;
 	while (malloc(72 << 10))
@@ -503,10 +480,8 @@ static int leaves_room(int argc, char *argv[])
 /* ---- policies ------------------------------------------------------------------------------------------------- */
 
 /* Takes 24 MiB in small pieces: 1 when one was refused. */
-static int fills(int argc, char *argv[])
+static int fills(void)
 {
-	(void)argc;
-	(void)argv;
 	for (unsigned i = 0; i < 24 * 16; i++) {
 		char *p = malloc(BLOCK);
 
@@ -518,10 +493,8 @@ static int fills(int argc, char *argv[])
 }
 
 /* The same in mappings, each of which would fit. */
-static int maps(int argc, char *argv[])
+static int maps(void)
 {
-	(void)argc;
-	(void)argv;
 	for (int i = 0; i < 4; i++)
 		if (mmap(NULL, 6 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
 			return 1;
@@ -614,10 +587,9 @@ static void nobody_kills(void)
 /* 4 MiB that the dynamic linker writes, before anything of ours runs. */
 static char *relocated[512 << 10] = { [0 ...(512 << 10) - 1] = (char *)relocated };
 
-static int starts_counted(int argc, char *argv[])
+static int starts_counted(void)
 {
-	(void)argv;
-	expect(relocated[argc] != NULL);
+	expect(relocated[stage_argument(0) != NULL] != NULL);
 	expect(stage_held_by(getpid()) >= STAGE_MIB(4));
 	return stage_verdict();
 }
@@ -665,7 +637,7 @@ int main(int argc, char *argv[])
 {
 	for (unsigned i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++)
 		if (argc > 1 && strcmp(argv[1], hidden[i].name) == 0)
-			return hidden[i].play(argc - 1, argv + 1);
+			return hidden[i].play();
 	if (argc == 1) {
 		waits_until_the_limit_is_raised("fills", "wait: malloc goes on when the limit is raised");
 		waits_until_the_limit_is_raised("maps", "wait: mmap, too");

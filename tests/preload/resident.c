@@ -67,12 +67,10 @@ static void holds_at(uint64_t bytes, int line)
 
 /* ---- mappings ----------------------------------------------------------------------------------------------- */
 
-static int touched(int argc, char *argv[])
+static int touched(void)
 {
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	p = map(64 * MIB, RW, 0);
 	asked(CLASS_ANON, 64 * MIB / PAGE);
@@ -93,10 +91,8 @@ static int touched(int argc, char *argv[])
 }
 
 /* A program that touches and gives back before anybody has looked. */
-static int unseen(int argc, char *argv[])
+static int unseen(void)
 {
-	(void)argc;
-	(void)argv;
 	begin();
 	for (int i = 0; i < 50; i++) {
 		char *p = map(8 * MIB, RW, 0);
@@ -110,14 +106,12 @@ static int unseen(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int remaps(int argc, char *argv[])
+static int remaps(void)
 {
 	char *p;
 	char *q;
 	char *to;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	p = map(16 * MIB, RW, 0);
 	touch(p, 6 * MIB);
@@ -157,12 +151,10 @@ static int remaps(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int advice(int argc, char *argv[])
+static int advice(void)
 {
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	p = map(32 * MIB, RW, 0);
 	touch(p, 16 * MIB);
@@ -192,12 +184,10 @@ static int advice(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int reserved(int argc, char *argv[])
+static int reserved(void)
 {
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	p = map(256 * MIB, PROT_NONE, MAP_NORESERVE);
 	asked(CLASS_ANON, 0);
@@ -217,12 +207,10 @@ static int reserved(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int fixed(int argc, char *argv[])
+static int fixed(void)
 {
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	p = map(32 * MIB, RW, 0);
 	touch(p, 16 * MIB);
@@ -241,13 +229,11 @@ static int fixed(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int flags(int argc, char *argv[])
+static int flags(void)
 {
 	struct rlimit lock = { 0, 0 };
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	p = map(8 * MIB, RW, MAP_POPULATE);
 	holds(8 * MIB);
@@ -285,12 +271,10 @@ static int without_huge(void)
 }
 
 /* Not counted, as by the kernel's controller: huge pages are no one's to give but the administrator's. */
-static int huge(int argc, char *argv[])
+static int huge(void)
 {
 	char *p = mmap(NULL, 4 * MIB, RW, ANON | MAP_HUGETLB, -1, 0);
 
-	(void)argc;
-	(void)argv;
 	if (p == MAP_FAILED)
 		return without_huge();
 	begin();
@@ -312,12 +296,10 @@ static int huge(int argc, char *argv[])
 
 /* ---- the heap, the break, stacks ---------------------------------------------------------------------------- */
 
-static int breaks(int argc, char *argv[])
+static int breaks(void)
 {
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	p = sbrk(64 * (intptr_t)MIB);
 	if (p == (char *)-1)
@@ -333,12 +315,10 @@ static int breaks(int argc, char *argv[])
 }
 
 /* Charged when it is asked for; given back when it is found untouched; not twice when it goes. */
-static int heap(int argc, char *argv[])
+static int heap(void)
 {
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	give_back(calloc(512, MIB)); /* our own records of so much address space: 128 KiB */
 	begin();
 	p = calloc(512, MIB);
@@ -372,12 +352,10 @@ static void *use_stack(void *arg)
 	return arg;
 }
 
-static int stacks(int argc, char *argv[])
+static int stacks(void)
 {
 	pthread_t t[4];
 
-	(void)argc;
-	(void)argv;
 	begin();
 	pthread_barrier_init(&all, NULL, 5);
 	for (int i = 0; i < 4; i++)
@@ -394,14 +372,12 @@ static int stacks(int argc, char *argv[])
 
 /* Locked memory, as the kernel's "unevictable": shown apart, in the sum once. What is locked on fault counts when
  * it is touched. */
-static int locked(int argc, char *argv[])
+static int locked(void)
 {
 	struct rlimit limit = { 0, 0 };
 	uint64_t anon;
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	(void)getrlimit(RLIMIT_MEMLOCK, &limit);
 	if (limit.rlim_cur < 32 * MIB && geteuid() != 0)
 		return STAGE_SKIP;
@@ -444,13 +420,11 @@ static uint64_t sum_of_classes(void)
 	return n;
 }
 
-static int switches(int argc, char *argv[])
+static int switches(void)
 {
 	char *p;
 	char *block;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	p = map(64 * MIB, RW, 0);
 	touch(p, 16 * MIB);
@@ -495,14 +469,12 @@ static void refuses(size_t size)
 }
 
 /* The limit is 64 MiB: 52 are touched and known when 44 more are. */
-static int overruns(int argc, char *argv[])
+static int overruns(void)
 {
 	uint64_t end = 96 * MIB, began;
 	void *block;
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	p = map(256 * MIB, RW, 0);
 	touch(p, 52 * MIB);
@@ -533,13 +505,11 @@ static int overruns(int argc, char *argv[])
 
 /* Again and again, each time with what was left untouched: the program's own look, before large memory is
  * granted, sees what was touched since anybody looked. */
-static int creeps(int argc, char *argv[])
+static int creeps(void)
 {
 	unsigned n = 0;
 	char *p;
 
-	(void)argc;
-	(void)argv;
 	begin();
 	while ((p = mmap(NULL, 4 * MIB, RW, ANON, -1, 0)) != MAP_FAILED && n++ < 1000)
 		touch(p, 4 * MIB);

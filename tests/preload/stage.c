@@ -41,6 +41,20 @@ void stage_down(struct stage *s)
 	ground_down(&s->ground);
 }
 
+static char **arguments; /* of the program, its name first */
+
+/* glibc gives constructors what main gets. */
+__attribute__((constructor)) static void keep_arguments(int argc, char *argv[])
+{
+	(void)argc;
+	arguments = argv;
+}
+
+char *stage_argument(unsigned n)
+{
+	return arguments[1] ? arguments[1 + n] : NULL;
+}
+
 const char *stage_self(void)
 {
 	static char path[512];
@@ -196,7 +210,7 @@ int stage_main(int argc, char *argv[], const struct scene *scenes, unsigned n)
 	if (argc > 1) {
 		for (unsigned i = 0; i < n; i++)
 			if (strcmp(argv[1], scenes[i].name) == 0)
-				return scenes[i].play(argc - 1, argv + 1);
+				return scenes[i].play();
 		return 2;
 	}
 	for (unsigned i = 0; i < n; i++)

@@ -26,7 +26,7 @@ struct stage {
 struct scene {
 	const char *name; /* argv[1] of the preloaded program */
 	const char *sentence;
-	int (*play)(int argc, char *argv[]);
+	int (*play)(void);
 	uint64_t max; /* pages; 0: no limit */
 };
 
@@ -61,6 +61,9 @@ int stage_main(int argc, char *argv[], const struct scene *scenes, unsigned n);
 const char *stage_self(void);
 
 /* ---- inside a scene -------------------------------------------------------------------------------------- */
+
+/* What the program was started with: 0 the scene's name, then what was given to stage_play. NULL: no more. */
+char *stage_argument(unsigned n);
 
 /* The segment of this process's environment, read-only. */
 const struct segment *stage_segment(void);

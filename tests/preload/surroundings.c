@@ -49,13 +49,11 @@ static void every(long microseconds)
 	setitimer(ITIMER_REAL, &t, NULL);
 }
 
-static int handlers(int argc, char *argv[])
+static int handlers(void)
 {
 	uint64_t random = 7;
 	void *slot[64] = { NULL };
 
-	(void)argc;
-	(void)argv;
 	(void)stage_segment();
 	signal(SIGALRM, map_in_handler);
 	every(100);
@@ -73,14 +71,12 @@ static int handlers(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int small_stacks(int argc, char *argv[])
+static int small_stacks(void)
 {
 	static char stack[8 << 10];
 	stack_t alternate = { .ss_sp = stack, .ss_size = sizeof(stack) };
 	struct sigaction act = { .sa_handler = map_in_handler, .sa_flags = SA_ONSTACK };
 
-	(void)argc;
-	(void)argv;
 	if (sysconf(_SC_MINSIGSTKSZ) > 4096)
 		return STAGE_SKIP; /* the kernel's own frame leaves no room */
 	(void)stage_segment();
@@ -104,9 +100,9 @@ static unsigned count_descriptors(void)
 	return n;
 }
 
-static int descriptors(int argc, char *argv[])
+static int descriptors(void)
 {
-	unsigned wanted = argc > 1 ? (unsigned)atoi(argv[1]) : 0;
+	unsigned wanted = stage_argument(1) ? (unsigned)atoi(stage_argument(1)) : 0;
 
 	free(malloc(1000000));
 	expect_equal(count_descriptors(), wanted);
@@ -114,23 +110,19 @@ static int descriptors(int argc, char *argv[])
 }
 
 /* Played without the library. */
-static int descriptors_alone(int argc, char *argv[])
+static int descriptors_alone(void)
 {
-	(void)argc;
-	(void)argv;
 	printf("%u\n", count_descriptors());
 	return 0;
 }
 
 /* Closed from 0 on; the library must neither need nor take them. */
-static int closed(int argc, char *argv[])
+static int closed(void)
 {
 	void *p;
 	pid_t pid;
 	int status = 1;
 
-	(void)argc;
-	(void)argv;
 	closefrom(0);
 	p = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED || munmap(p, ROOM) || !malloc(ROOM))
@@ -143,12 +135,10 @@ static int closed(int argc, char *argv[])
 	return 0;
 }
 
-static int little_address_space(int argc, char *argv[])
+static int little_address_space(void)
 {
 	unsigned n = 0;
 
-	(void)argc;
-	(void)argv;
 	while (n < 1000 && malloc(1 << 20))
 		n++;
 	expect(n > 100 && n < 1000);
@@ -156,12 +146,10 @@ static int little_address_space(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int keeps_errno(int argc, char *argv[])
+static int keeps_errno(void)
 {
 	void *p;
 
-	(void)argc;
-	(void)argv;
 	errno = 4711;
 	p = malloc(3 << 20);
 	expect(errno == 4711);
@@ -177,12 +165,10 @@ static int keeps_errno(int argc, char *argv[])
 
 /* ---- libraries --------------------------------------------------------------------------------------------------- */
 
-static int opens_libraries(int argc, char *argv[])
+static int opens_libraries(void)
 {
 	uint64_t held;
 
-	(void)argc;
-	(void)argv;
 	for (int i = 0; i < 50; i++) {
 		void *library = dlopen("libm.so.6", RTLD_NOW | RTLD_LOCAL);
 
@@ -206,13 +192,11 @@ static const char library_source[] =
 	"__attribute__((constructor)) static void init(void) { early = malloc(100000); memset(early, 1, 100000); }\n"
 	"__attribute__((destructor)) static void fini(void) { free(early); }\n";
 
-static int calls_come_through(int argc, char *argv[])
+static int calls_come_through(void)
 {
 	int *seen = dlsym(RTLD_DEFAULT, "seen");
 	int before;
 
-	(void)argc;
-	(void)argv;
 	expect(seen != NULL);
 	if (!seen)
 		return 1;
@@ -224,15 +208,13 @@ static int calls_come_through(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int behind(int argc, char *argv[])
+static int behind(void)
 {
 	char dir[] = "/tmp/memctl-behind-XXXXXX";
 	char line[600];
 	FILE *f;
 	int status;
 
-	(void)argc;
-	(void)argv;
 	expect(mkdtemp(dir) != NULL);
 	snprintf(line, sizeof(line), "%s/lib.c", dir);
 	f = fopen(line, "we");

@@ -186,10 +186,10 @@ static void run_until(double seconds, unsigned long refusals, uint64_t before)
 		(unsigned long long)warm >> 20, (unsigned long long)size >> 20);
 }
 
-static int fire(int argc, char *argv[])
+static int fire(void)
 {
-	double seconds = argc > 1 ? strtod(argv[1], NULL) : 1;
-	unsigned long refusals = argc > 2 ? strtoul(argv[2], NULL, 10) : 300000;
+	double seconds = stage_argument(1) ? strtod(stage_argument(1), NULL) : 1;
+	unsigned long refusals = stage_argument(1) && stage_argument(2) ? strtoul(stage_argument(2), NULL, 10) : 300000;
 	pthread_t t[THREADS];
 	uint64_t before;
 
@@ -210,14 +210,12 @@ static int fire(int argc, char *argv[])
 }
 
 /* What the threads freed must serve again. */
-static int recovers(int argc, char *argv[])
+static int recovers(void)
 {
 	static char *p[1 << 14];
 	unsigned n = 0;
 	unsigned again = 0;
 
-	(void)argc;
-	(void)argv;
 	for (; n < 1 << 14 && (p[n] = malloc(8192)) != NULL; n++)
 		memset(p[n], 1, 8192);
 	expect(n > 8000 && n <= 8192);
@@ -232,13 +230,11 @@ static int recovers(int argc, char *argv[])
 }
 
 /* A request that can never be met must not stand in the way of one that can. */
-static int falls_back(int argc, char *argv[])
+static int falls_back(void)
 {
 	uint64_t size = status_of("VmSize:");
 	size_t n = (size_t)1 << 40;
 
-	(void)argc;
-	(void)argv;
 	for (int i = 0; i < 1000; i++)
 		expect(malloc((size_t)4 << 30) == NULL);
 	while (n && !malloc(n))
@@ -249,14 +245,12 @@ static int falls_back(int argc, char *argv[])
 	return stage_verdict();
 }
 
-static int price(int argc, char *argv[])
+static int price(void)
 {
 	enum { N = 200000 };
 	static const size_t sizes[] = { 16, 4096, 65536, 1 << 20 };
 	void *volatile p;
 
-	(void)argc;
-	(void)argv;
 	while (malloc(1 << 20))
 		;
 	while (malloc(4096))
@@ -369,7 +363,7 @@ int main(int argc, char *argv[])
 
 	for (unsigned i = 0; i < 4; i++)
 		if (argc > 1 && strcmp(argv[1], scenes[i].name) == 0)
-			return scenes[i].play(argc - 1, argv + 1);
+			return scenes[i].play();
 	signal(SIGTERM, put_back_and_die);
 	signal(SIGINT, put_back_and_die);
 	atexit(put_back);

@@ -362,10 +362,8 @@ static void run(void)
 	say_how_many();
 }
 
-static int committed(int argc, char *argv[])
+static int committed(void)
 {
-	(void)argc;
-	(void)argv;
 	run();
 	expect_equal(stage_held(), sum_of_classes());
 	expect_equal(live_get("memory.current"), sum_of_classes() * PAGE);
@@ -373,10 +371,8 @@ static int committed(int argc, char *argv[])
 }
 
 /* Allowed apart: the kernel counts resident pages per processor, 64 a processor at most. */
-static int resident(int argc, char *argv[])
+static int resident(void)
 {
-	(void)argc;
-	(void)argv;
 	expect_true_within(128 * PAGE);
 	run();
 	expect_true_within(128 * PAGE);
