@@ -30,6 +30,29 @@ struct flat {
 	unsigned channels;
 };
 
+struct deep {
+	size_t width, height, depth;
+	int format;
+	unsigned channels, flags;
+};
+
+/* CUarrayMapInfo, for one level's part. */
+struct tiles {
+	int array_type;
+	void *array;
+	int part, unused; /* what follows is aligned for its other form */
+	unsigned level, layer, x, y, z, width, height, depth;
+	int operation, handle_type;
+	number handle, offset;
+	unsigned devices, flags, reserved[2];
+};
+
+struct multicast {
+	unsigned devices;
+	size_t size;
+	number handle_types, flags;
+};
+
 /* ---- the driver, as its users find it ---- */
 
 static int (*init)(unsigned);
@@ -48,6 +71,12 @@ static int (*unmap_memory)(number, size_t);
 static int (*release_handle)(number);
 static int (*array_create)(void **, const struct flat *);
 static int (*array_destroy)(void *);
+static int (*deep_create)(void **, const struct deep *);
+static int (*map_tiles)(const struct tiles *, unsigned, void *);
+static int (*multicast_create)(number *, const struct multicast *);
+static int (*multicast_add)(number, int);
+static int (*multicast_bind)(number, size_t, number, size_t, size_t, number);
+static int (*multicast_unbind)(number, int, size_t, size_t);
 
 static void find_all(void)
 {
@@ -71,6 +100,12 @@ static void find_all(void)
 		{ &release_handle, "cuMemRelease" },
 		{ &array_create, "cuArrayCreate_v2" },
 		{ &array_destroy, "cuArrayDestroy" },
+		{ &deep_create, "cuArray3DCreate_v2" },
+		{ &map_tiles, "cuMemMapArrayAsync" },
+		{ &multicast_create, "cuMulticastCreate" },
+		{ &multicast_add, "cuMulticastAddDevice" },
+		{ &multicast_bind, "cuMulticastBindMem" },
+		{ &multicast_unbind, "cuMulticastUnbind" },
 	};
 	void *driver = dlopen("libcuda.so.1", RTLD_NOW);
 
@@ -84,7 +119,7 @@ static void find_all(void)
 /* ---- scenes ---- */
 
 static void *context, *array;
-static number ptr, handle, range;
+static number ptr, handle, range, object;
 static const struct properties here = { .type = 1, .where = 1 };
 static const struct flat shape = { 512, 512, 0x20, 4 };
 
@@ -242,6 +277,77 @@ static void release_physical(void)
 	(void)release_handle(handle);
 }
 
+/* Of both it is tried first: the tables have room. */
+static void have_multicast(void)
+{
+	static const struct multicast wanted = { .devices = 1, .size = GRAIN, .handle_types = 1 };
+
+	have_physical();
+	must(multicast_create(&object, &wanted));
+	must(multicast_add(object, 0));
+	must(multicast_bind(object, 0, handle, 0, GRAIN, 0));
+	must(multicast_unbind(object, 0, 0, GRAIN));
+}
+
+static void bind_physical(void)
+{
+	(void)multicast_bind(object, 0, handle, 0, GRAIN, 0);
+}
+
+static void have_bound_alone(void)
+{
+	have_multicast();
+	must(multicast_bind(object, 0, handle, 0, GRAIN, 0));
+	must(release_handle(handle));
+}
+
+static void unbind_physical(void)
+{
+	(void)multicast_unbind(object, 0, 0, GRAIN);
+}
+
+enum { TILES_MAP = 1, TILES_UNMAP };
+
+static int change_tiles(int operation)
+{
+	const struct tiles t = { .array = array,
+				 .width = 128,
+				 .height = 128,
+				 .depth = 1,
+				 .operation = operation,
+				 .handle = operation == TILES_MAP ? handle : 0,
+				 .devices = 1 };
+
+	return map_tiles(&t, 1, NULL);
+}
+
+static void have_sparse(void)
+{
+	static const struct deep sparse = { 512, 512, 0, 0x20, 1, 0x40 };
+
+	have_physical();
+	must(deep_create(&array, &sparse));
+	must(change_tiles(TILES_MAP));
+	must(change_tiles(TILES_UNMAP));
+}
+
+static void map_sparse(void)
+{
+	(void)change_tiles(TILES_MAP);
+}
+
+static void have_sparse_alone(void)
+{
+	have_sparse();
+	must(change_tiles(TILES_MAP));
+	must(release_handle(handle));
+}
+
+static void unmap_sparse(void)
+{
+	(void)change_tiles(TILES_UNMAP);
+}
+
 static void make_array(void)
 {
 	(void)array_create(&array, &shape);
@@ -295,6 +401,12 @@ static const struct scene scenes[] = {
 	{ "unmap-last", "cuMemUnmap after the last handle", have_mapped_alone, unmap_physical, false, SCENE_STRAIGHT, 0,
 	  false },
 	{ "drop", "cuMemRelease", have_physical, release_physical, false, SCENE_STRAIGHT, 0, false },
+	{ "bind", "cuMulticastBindMem", have_multicast, bind_physical, false, SCENE_STRAIGHT, 0, false },
+	{ "unbind-last", "cuMulticastUnbind after the last handle", have_bound_alone, unbind_physical, false,
+	  SCENE_STRAIGHT, 0, false },
+	{ "tiles", "cuMemMapArrayAsync", have_sparse, map_sparse, false, SCENE_STRAIGHT, 0, false },
+	{ "tiles-last", "cuMemMapArrayAsync that unmaps after the last handle", have_sparse_alone, unmap_sparse, false,
+	  SCENE_STRAIGHT, 0, false },
 	{ "array", "cuArrayCreate", warm_up, make_array, false, SCENE_KILLS_ONLY, 0, false },
 	{ "end-array", "cuArrayDestroy", have_array, end_array, false, SCENE_STRAIGHT, 0, false },
 	{ "context", "cuCtxDestroy with memory of all kinds", have_all, end_context, false, SCENE_KILLS_ONLY, 0,
