@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Who inherits what memory of a device, as an older daemon has left it, damaged: the next one goes on. */
-#include "tests/fuzz/fuzz.h"
-
+#include "tests/fuzz/damaged_file.h"
 #include "tests/unit/controld_fixture.h"
-
-#include <sys/mman.h>
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -30,31 +27,12 @@ static void lend_and_borrow(void)
 	}
 }
 
-static void damage(const char *dir, const uint8_t *data, size_t size)
-{
-	struct fuzz_damage d;
-	char path[256], *file;
-	off_t end;
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "%s/%s", dir, HEIRS_NAME);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	end = lseek(fd, 0, SEEK_END);
-	file = end > 0 ? mmap(NULL, (size_t)end, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
-	(void)close(fd);
-	if (file == MAP_FAILED)
-		abort();
-	while (fuzz_next_damage(&data, &size, &d))
-		fuzz_damage_in(file, 1024, &d);
-	(void)munmap(file, (size_t)end);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	(void)fixture_setup(NULL);
 	lend_and_borrow();
 	heirs_close(fixture.served);
-	damage(fixture.rundir.path, data, size);
+	damage_file(fixture.rundir.path, HEIRS_NAME, data, size);
 	if (heirs_open(fixture.served))
 		abort();
 	fake_end(fake_find(100));
