@@ -12,8 +12,7 @@ bool stock_may_be_below(const struct segment *seg, unsigned resource, uint16_t g
 	struct pool *pool = pool_of(seg, resource, group);
 	bool announced = mc_load_full(&pool->stocked) && mc_exchange_full(&pool->stocked, 0); /* [O5] */
 
-	return announced || account_mark(seg) <= LOOK_ALWAYS ||
-	       mc_load_relaxed(&pool->failcnt) % 64 == 0;
+	return announced || account_mark(seg) <= LOOK_ALWAYS || mc_load_relaxed(&pool->failcnt) % 64 == 0;
 }
 
 /* The account may be freed and claimed by somebody else, in another group, between our reading where it

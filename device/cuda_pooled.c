@@ -8,7 +8,7 @@
 
 static uint32_t units_of(uint64_t bytes)
 {
-	uint64_t units = bytes / REGION_UNIT + (bytes % REGION_UNIT != 0);
+	uint64_t units = device_units(bytes);
 
 	return units < UINT32_MAX ? (uint32_t)units : UINT32_MAX;
 }

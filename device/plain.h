@@ -37,7 +37,7 @@ bool plain_settle(struct plain *p, int result, uint64_t ptr, uint64_t bytes);
 	if (!plain_reserve(&plain, in_region, size)) \
 		return no_memory; \
 	DEVICE_CALL(result, call, result == (int)(no_memory) && device_full(&plain.charge, plain.bytes)); \
-	(void)plain_settle(&plain, result, result ? 0 : (uint64_t)(uintptr_t) * (ptr), plain.bytes); \
+	(void)plain_settle(&plain, result, result ? 0 : (uint64_t)(uintptr_t)(*(ptr)), plain.bytes); \
 	return result;
 
 /* Taken out before the driver frees it: afterwards the address may be somebody else's. */

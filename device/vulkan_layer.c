@@ -35,7 +35,7 @@ static struct table *make_table(void)
 
 static uint64_t key_of(vk_handle handle)
 {
-	return (uint64_t)(uintptr_t) * (void **)handle;
+	return (uint64_t)(uintptr_t)(*(void **)handle);
 }
 
 struct vulkan_instance *vulkan_instance_of(vk_handle handle)

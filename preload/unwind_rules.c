@@ -423,7 +423,8 @@ bool unwind_rules_find(const void *header, uint64_t start, uint64_t end, uint64_
 	uint32_t n, low = 0, high;
 	int32_t description;
 
-	if ((uint64_t)at + 12 > end || at[0] != 1 || at[1] == ENC_OMIT || at[2] != ENC_UDATA4 || at[3] != ENC_DATAREL_SDATA4)
+	if ((uint64_t)at + 12 > end || at[0] != 1 || at[1] == ENC_OMIT || at[2] != ENC_UDATA4 ||
+	    at[3] != ENC_DATAREL_SDATA4)
 		return false;
 	memcpy(&n, at + 8, 4);
 	if ((uint64_t)at + 12 + (uint64_t)n * sizeof(*table) > end)

@@ -43,6 +43,7 @@ static lookup2 *ask2;
 #define LINK(name)
 #define WITH(name) { #name, NULL },
 #endif
+/* clang-format off */
 #define NAMES(X) \
 	X(cuInit) \
 	X(cuDeviceGetCount) \
@@ -50,24 +51,61 @@ static lookup2 *ask2;
 	X(cuCtxCreate_v2) \
 	X(cuCtxDestroy_v2) \
 	X(cuCtxSetCurrent) \
-	X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease_v2) X(cuDevicePrimaryCtxReset_v2) X(cuMemAlloc_v2) X( \
-		cuMemAlloc) X(cuMemAllocPitch_v2) X(cuMemAllocManaged) X(cuMemFree_v2) X(cuMemGetInfo_v2) \
-		X(cuMemAllocAsync) X(cuMemAllocAsync_ptsz) X(cuMemAllocFromPoolAsync) X(cuMemFreeAsync) X( \
-			cuMemPoolCreate) X(cuMemPoolDestroy) X(cuMemPoolTrimTo) X(cuMemPoolSetAttribute) \
-			X(cuMemPoolGetAttribute) X(cuDeviceGetMemPool) X(cuDeviceGetDefaultMemPool) X( \
-				cuStreamCreate) X(cuStreamSynchronize) X(cuStreamBeginCapture_v2) \
-				X(cuStreamEndCapture) X(cuGraphInstantiateWithFlags) X(cuGraphLaunch) X( \
-					cuGraphExecDestroy) X(cuDeviceGraphMemTrim) X(cuGraphCreate) \
-					X(cuGraphAddMemAllocNode) X(cuMemCreate) X(cuMemRelease) X(cuMemMap) X( \
-						cuMemUnmap) X(cuMemAddressReserve) X(cuMemRetainAllocationHandle) \
-						X(cuMemExportToShareableHandle) X(cuMemImportFromShareableHandle) X( \
-							cuArrayCreate_v2) X(cuArray3DCreate_v2) X(cuArrayDestroy) \
-							X(cuMipmappedArrayCreate) X(cuMipmappedArrayDestroy) X( \
-								cuMemHostAlloc) X(cuMemFreeHost) X(cuIpcGetMemHandle) \
-								X(cuIpcOpenMemHandle_v2) X(cuIpcCloseMemHandle) X( \
-									cuMulticastCreate) X(cuGetProcAddress_v2) \
-									X(cuMemHostRegister_v2) X(cuMemHostUnregister) \
-										X(cuModuleLoadData) X(cuModuleUnload)
+	X(cuDevicePrimaryCtxRetain) \
+	X(cuDevicePrimaryCtxRelease_v2) \
+	X(cuDevicePrimaryCtxReset_v2) \
+	X(cuMemAlloc_v2) \
+	X(cuMemAlloc) \
+	X(cuMemAllocPitch_v2) \
+	X(cuMemAllocManaged) \
+	X(cuMemFree_v2) \
+	X(cuMemGetInfo_v2) \
+	X(cuMemAllocAsync) \
+	X(cuMemAllocAsync_ptsz) \
+	X(cuMemAllocFromPoolAsync) \
+	X(cuMemFreeAsync) \
+	X(cuMemPoolCreate) \
+	X(cuMemPoolDestroy) \
+	X(cuMemPoolTrimTo) \
+	X(cuMemPoolSetAttribute) \
+	X(cuMemPoolGetAttribute) \
+	X(cuDeviceGetMemPool) \
+	X(cuDeviceGetDefaultMemPool) \
+	X(cuStreamCreate) \
+	X(cuStreamSynchronize) \
+	X(cuStreamBeginCapture_v2) \
+	X(cuStreamEndCapture) \
+	X(cuGraphInstantiateWithFlags) \
+	X(cuGraphLaunch) \
+	X(cuGraphExecDestroy) \
+	X(cuDeviceGraphMemTrim) \
+	X(cuGraphCreate) \
+	X(cuGraphAddMemAllocNode) \
+	X(cuMemCreate) \
+	X(cuMemRelease) \
+	X(cuMemMap) \
+	X(cuMemUnmap) \
+	X(cuMemAddressReserve) \
+	X(cuMemRetainAllocationHandle) \
+	X(cuMemExportToShareableHandle) \
+	X(cuMemImportFromShareableHandle) \
+	X(cuArrayCreate_v2) \
+	X(cuArray3DCreate_v2) \
+	X(cuArrayDestroy) \
+	X(cuMipmappedArrayCreate) \
+	X(cuMipmappedArrayDestroy) \
+	X(cuMemHostAlloc) \
+	X(cuMemFreeHost) \
+	X(cuIpcGetMemHandle) \
+	X(cuIpcOpenMemHandle_v2) \
+	X(cuIpcCloseMemHandle) \
+	X(cuMulticastCreate) \
+	X(cuGetProcAddress_v2) \
+	X(cuMemHostRegister_v2) \
+	X(cuMemHostUnregister) \
+	X(cuModuleLoadData) \
+	X(cuModuleUnload)
+/* clang-format on */
 
 NAMES(LINK)
 
