@@ -50,11 +50,13 @@ void sharing_drop(const void *addr, size_t size)
 		}
 }
 
+/* Exactly, and rounded as the daemon does it: who ends in the millisecond after it began to ask is asked. */
 static bool is_asked(const struct segment *seg)
 {
 	uint32_t at = mc_load_relaxed(&seg->limits->header.tell_at);
+	uint32_t now = (uint32_t)(clock_now_ns() / 1000000) | 1;
 
-	return at && (int32_t)(clock_now_ms() - at) >= 0;
+	return at && (int32_t)(now - at) >= 0;
 }
 
 static uint64_t tell(struct told *to, uint64_t start, uint64_t pages)

@@ -337,7 +337,12 @@ def _(stage):
     m = stage.member(group)
     m.do("p = anonymous(32)", "touch(p, 2)")
     stage.expect(group, 2)
-    m.do("""exec("if os.fork() == 0:\\n touch(p, 6, 2)\\n libc.exit(0)\\nos.wait()")""")
+
+    def is_told():  # not by each: when others have told just before, nobody is asked for some milliseconds
+        m.do("""exec("if os.fork() == 0:\\n touch(p, 6, 2)\\n libc.exit(0)\\nos.wait()")""")
+        return stage.shmem(group) == 8 * MIB
+
+    wait_for("a child has told of what it touched", is_told)
     stage.expect(group, 8)
     m.do("punch(p, 2)")
     stage.expect(group, 6)
