@@ -176,7 +176,7 @@ int on_nvmlDeviceGetMemoryInfo_v2(struct copy *copy, nvml_device device, struct 
 
 static struct nvml_process *entry(void *list, unsigned i, unsigned stride)
 {
-	return (struct nvml_process *)((char *)list + (size_t)i * stride);
+	return (void *)((char *)list + (size_t)i * stride);
 }
 
 /* One that is listed several times, for parts of the device, has all of it in the first place. */

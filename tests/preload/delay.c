@@ -112,6 +112,7 @@ int main(int argc, char *argv[])
 					    { 115, 1439 }, { 118, 2000 }, { 150, 2000 } };
 	char *const child[] = { (char *)(uintptr_t)stage_self(), (char[]){ "charges" }, NULL };
 
+	(void)argv;
 	if (argc > 1)
 		return charges();
 	stage_up(&stage, 0);

@@ -75,6 +75,7 @@ int main(int argc, char *argv[])
 	int status = -1;
 	bool good;
 
+	(void)argv;
 	if (argc > 1)
 		return is_refused();
 	start();
