@@ -39,20 +39,13 @@ int on_cuGreenCtxCreate(struct copy *copy, cu_handle *context, cu_handle resourc
 	return result;
 }
 
-static bool set_context(struct ledger_entry *e, void *context)
-{
-	e->size = *(uint64_t *)context;
-	return false;
-}
-
 int on_cuCtxFromGreenCtx(struct copy *copy, cu_handle *context, cu_handle green)
 {
 	int result = REAL(copy, cuCtxFromGreenCtx)(context, green);
 	uint64_t as_context = result || !context ? 0 : (uintptr_t)*context;
 	struct ledger_entry e;
 
-	if (as_context && ledger_change(LEDGER_GREEN, (uintptr_t)green, set_context, &as_context, &e) &&
-	    as_context != e.key)
+	if (as_context && ledger_set_size(LEDGER_GREEN, (uintptr_t)green, as_context, &e) && as_context != e.key)
 		keep(as_context, (cu_handle)(uintptr_t)e.of, 0); /* NOLINT: a handle */
 	return result;
 }

@@ -13,12 +13,6 @@ static cu_ptr base_of(struct copy *copy, cu_ptr ptr)
 	return d->address_range && d->address_range(&base, &size, ptr) == 0 ? base : ptr;
 }
 
-static bool set_name(struct ledger_entry *e, void *name)
-{
-	e->of = *(uint64_t *)name;
-	return false;
-}
-
 /* Of one allocation there may be handles of several addresses: the first that was asked for is its
  * name. */
 int on_cuIpcGetMemHandle(struct copy *copy, struct cu_ipc_handle *handle, cu_ptr ptr)
@@ -33,7 +27,7 @@ int on_cuIpcGetMemHandle(struct copy *copy, struct cu_ipc_handle *handle, cu_ptr
 	if (e.of == name)
 		return result;
 	if (!e.of && heirs_lend(&e, name))
-		(void)ledger_change(LEDGER_POINTER, e.key, set_name, &name, NULL);
+		(void)ledger_set_of(LEDGER_POINTER, e.key, name);
 	else
 		device_member_mark_partial();
 	return result;

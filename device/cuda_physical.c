@@ -203,12 +203,6 @@ int on_cuMemUnmap(struct copy *copy, cu_ptr ptr, size_t size)
 
 /* ---- sharing --------------------------------------------------------------------------------------------- */
 
-static bool set_name(struct ledger_entry *e, void *name)
-{
-	e->of = *(uint64_t *)name;
-	return false;
-}
-
 enum { SHARED_BY_DESCRIPTOR = 1, SHARED_BY_BYTES = 8 };
 
 /* Of what was imported, the name is the one it came by. */
@@ -222,7 +216,7 @@ static void lend(const struct ledger_entry *e, const void *shareable, int type)
 		 heirs_lend(e, heirs_name_of_bytes(shareable, sizeof(struct cu_ipc_handle))))
 		name = heirs_name_of_bytes(shareable, sizeof(struct cu_ipc_handle));
 	if (name && !e->of)
-		(void)ledger_change(LEDGER_PHYSICAL, e->key, set_name, &name, NULL);
+		(void)ledger_set_of(LEDGER_PHYSICAL, e->key, name);
 	if (!name || (type == SHARED_BY_DESCRIPTOR && !heirs_sign(*(const int *)shareable, name)))
 		device_member_mark_partial();
 }

@@ -62,12 +62,6 @@ void cuda_pooled_ended(struct ledger_entry *pool)
 
 /* ---- memory of pools that others have, too --------------------------------------------------------------- */
 
-static bool set_name(struct ledger_entry *e, void *name)
-{
-	e->size = *(uint64_t *)name;
-	return false;
-}
-
 /* Lent as memory of its own: the pool has paid for it, an heir will for so much. */
 static bool lend(const struct ledger_entry *e, uint64_t name)
 {
@@ -91,7 +85,7 @@ int on_cuMemPoolExportPointer(struct copy *copy, struct cu_pool_pointer *data, c
 	if (e.size == name)
 		return result;
 	if (!e.size && lend(&e, name))
-		(void)ledger_change(LEDGER_POOLED, ptr, set_name, &name, NULL);
+		(void)ledger_set_size(LEDGER_POOLED, ptr, name, NULL);
 	else
 		device_member_mark_partial();
 	return result;

@@ -235,6 +235,28 @@ bool ledger_find(enum ledger_kind kind, uint64_t key, struct ledger_entry *ret)
 	return ledger_change(kind, key, leave_it, NULL, ret);
 }
 
+static bool set_of(struct ledger_entry *e, void *of)
+{
+	e->of = *(uint64_t *)of;
+	return false;
+}
+
+bool ledger_set_of(enum ledger_kind kind, uint64_t key, uint64_t of)
+{
+	return ledger_change(kind, key, set_of, &of, NULL);
+}
+
+static bool set_size(struct ledger_entry *e, void *size)
+{
+	e->size = *(uint64_t *)size;
+	return false;
+}
+
+bool ledger_set_size(enum ledger_kind kind, uint64_t key, uint64_t size, struct ledger_entry *ret)
+{
+	return ledger_change(kind, key, set_size, &size, ret);
+}
+
 size_t ledger_keys(enum ledger_kind kind, uint64_t *ret, size_t room)
 {
 	struct ledger *l = ledger;

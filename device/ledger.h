@@ -63,6 +63,10 @@ bool ledger_find(enum ledger_kind kind, uint64_t key, struct ledger_entry *ret);
 typedef bool ledger_change_fn(struct ledger_entry *e, void *arg);
 bool ledger_change(enum ledger_kind kind, uint64_t key, ledger_change_fn *change, void *arg, struct ledger_entry *ret);
 
+/* What stands in `of`, or in `size`, from now on; *ret as above. False: unknown. */
+bool ledger_set_of(enum ledger_kind kind, uint64_t key, uint64_t of);
+bool ledger_set_size(enum ledger_kind kind, uint64_t key, uint64_t size, struct ledger_entry *ret);
+
 /* Keys of a kind, `room` of them at most; returns how many there are. For looks at all of them,
  * which are rare. */
 size_t ledger_keys(enum ledger_kind kind, uint64_t *ret, size_t room);

@@ -165,12 +165,6 @@ static vk_result import(const struct vulkan_device *d, vk_handle device, const s
 	return result;
 }
 
-static bool set_name(struct ledger_entry *e, void *name)
-{
-	e->size = *(uint64_t *)name;
-	return false;
-}
-
 vk_result vulkan_get_fd(vk_handle device, const struct vk_get_fd *info, int *ret)
 {
 	struct vulkan_device *d = vulkan_device_of(device);
@@ -181,7 +175,7 @@ vk_result vulkan_get_fd(vk_handle device, const struct vk_get_fd *info, int *ret
 		return result;
 	if (!e.size) {
 		e.size = heirs_lend_by_number(&e);
-		(void)ledger_change(LEDGER_ALLOCATION, e.key, set_name, &e.size, NULL);
+		(void)ledger_set_size(LEDGER_ALLOCATION, e.key, e.size, NULL);
 	}
 	if (!e.size || !heirs_sign(*ret, e.size))
 		device_member_mark_partial();

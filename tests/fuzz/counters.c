@@ -8,12 +8,6 @@
 #define MEMBERS 4u
 #define ACCOUNTS 8u
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc, (void)argv;
-	return 0;
-}
-
 static void populate(void)
 {
 	json_decref(fixture_do("create", "\"group\":\"/a\""));

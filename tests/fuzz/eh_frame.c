@@ -6,12 +6,6 @@
 
 #include <stdlib.h>
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc, (void)argv;
-	return 0;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint32_t header = fuzz_take(&data, &size, 2) & ~3u, pc = fuzz_take(&data, &size, 2);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A fuzz target: whatever bytes come in, nothing is read or written that is not there, and it ends.
  *
- * Each file of this folder that defines these two is a target. `make fuzz` builds them with clang's libFuzzer and its
+ * Each file of this folder that defines the second of these is a target. `make fuzz` builds them with clang's libFuzzer and its
  * sanitizers and lets each run for FUZZ_SECONDS; `make check` replays the seeds, and mutations of them that are the
  * same each time (replay.c). What fuzzing finds becomes a seed in the commit that repairs it. */
 #ifndef TESTS_FUZZ_FUZZ_H
@@ -12,7 +12,8 @@
 #include <stdint.h>
 #include <string.h>
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
+/* Once, before all inputs; not every target has one. */
+int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Takes a number off the front of an input; 0 where it has ended. */

@@ -3,12 +3,6 @@
 #include "tests/fuzz/damaged_file.h"
 #include "tests/unit/controld_fixture.h"
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc, (void)argv;
-	return 0;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	(void)fixture_setup(NULL);

@@ -6,12 +6,6 @@
 #include "controld/key.h"
 #include "tests/unit/controld_fixture.h"
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc, (void)argv;
-	return 0;
-}
-
 static json_t *ask(json_t *packet)
 {
 	static const struct caller caller = { .pid = 1 };

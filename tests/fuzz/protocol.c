@@ -4,12 +4,6 @@
 
 #include "tests/unit/controld_fixture.h"
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc, (void)argv;
-	return 0;
-}
-
 static void ask(const uint8_t *packet, size_t size)
 {
 	static const struct caller caller = { .pid = 1 };
